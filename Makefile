@@ -1,0 +1,46 @@
+# Everything a fresh machine needs: `make demo` and `make test` set themselves up.
+VENV   ?= .venv
+PYTHON ?= python3
+BIN    := $(VENV)/bin
+RUN    ?= $(CURDIR)/runs/digits-$(shell date +%Y%m%d-%H%M%S)
+export PATH := $(abspath $(BIN)):$(PATH)
+export DS_ACCELERATOR ?= $(shell command -v nvidia-smi >/dev/null 2>&1 || echo cpu)
+
+.PHONY: help install demo test lint types unit bench format clean
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(VENV)/.installed ## a virtual environment with everything, at the tested versions
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[train,examples,dev]'
+	@touch $@
+
+demo: install ## train a small vision-language model under a prior (about 5 minutes on two cores)
+	$(BIN)/python examples/digits/prepare.py
+	$(BIN)/priorlang train examples/digits/train.yaml --set output_dir=$(RUN)
+
+test: lint types unit ## ruff, mypy and pytest
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: install
+	$(BIN)/mypy
+
+unit: install
+	$(BIN)/pytest --numprocesses 2
+
+bench: install ## benchmarks: ratios against named peers
+	$(BIN)/python -m tests.benchmarks
+
+format: install ## apply ruff's fixes and layout
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean: ## remove the environment and caches, never a run
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist

@@ -1,0 +1,3 @@
+from priorlang.table.prior_table import PriorTable
+
+__all__=["PriorTable"]

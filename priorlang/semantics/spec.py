@@ -1,0 +1,180 @@
+"""The resolved program: every name looked up, every set a set of indices, every number exact."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal
+
+from priorlang.diagnostics.span import Span
+from priorlang.semantics.exact import ExactValue, LayerRamp, Scalar
+from priorlang.syntax.tree import Allow
+
+
+@dataclass(frozen=True)
+class ModelShape:
+    """What the file knows of the model."""
+
+    layers: int
+    experts: int
+    top_k: int
+    routed: tuple[int, ...]
+    span: Span
+
+
+@dataclass(frozen=True)
+class AttributeSpec:
+    """An attribute: its leaf members in code order, and the codes that each parent stands for."""
+
+    name: str
+    leaves: tuple[str, ...]
+    parents: Mapping[str, tuple[int, ...]]
+    span: Span
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One term of a selector: the codes of one attribute that it lets through."""
+
+    attribute: int
+    codes: frozenset[int]
+    negated: bool
+    span: Span
+
+
+@dataclass(frozen=True)
+class Where:
+    """A resolved selector: conditions joined by `and`, and decoder layers; None means all."""
+
+    conditions: tuple[Condition, ...] = ()
+    layers: frozenset[int] | None = None
+    span: Span | None = None
+
+
+@dataclass(frozen=True)
+class BaseEffect:
+    """α before any preference."""
+
+    value: ExactValue
+    shares: tuple[tuple[Fraction, frozenset[int]], ...]
+    span: Span
+
+
+@dataclass(frozen=True)
+class PushEffect:
+    """`prefer` or `avoid`: `by` is added to, or taken from, each of these experts."""
+
+    verb: Literal["prefer", "avoid"]
+    experts: frozenset[int]
+    by: Scalar
+    span: Span
+
+
+@dataclass(frozen=True)
+class WeightEffect:
+    """λ."""
+
+    value: Scalar
+    span: Span
+
+
+@dataclass(frozen=True)
+class RuleSpec:
+    """A rule, or the default (which matches everywhere and is silenced by nothing)."""
+
+    name: str
+    where: Where
+    span: Span
+    name_span: Span
+    base: BaseEffect | None = None
+    pushes: tuple[PushEffect, ...] = ()
+    weight: WeightEffect | None = None
+    unshaped: Span | None = None
+    split: frozenset[int] = frozenset()
+    overrides_all: bool = False
+    overrides: tuple[str, ...] = ()
+    overrides_span: Span | None = None
+    imported: bool = False
+
+    @property
+    def varies(self) -> bool:
+        """Whether a ramp makes this rule differ from layer to layer."""
+        values: list[object] = [push.by for push in self.pushes]
+        values.extend(effect.value for effect in (self.base, self.weight) if effect is not None)
+        return any(isinstance(value, LayerRamp) for value in values)
+
+
+@dataclass(frozen=True)
+class MeasureSpec:
+    """`share`, `load` or `alpha` of a set of experts."""
+
+    function: Literal["share", "load", "alpha"]
+    experts: frozenset[int]
+    text: str
+
+
+OperandSpec = MeasureSpec | Literal["weight"] | Fraction
+
+
+@dataclass(frozen=True)
+class ExpectSpec:
+    """A claim about every matching cell. Without a sign it claims that the cell is unshaped."""
+
+    where: Where
+    span: Span
+    text: str
+    left: OperandSpec | None = None
+    sign: Literal["<", "<=", "=", ">=", ">"] | None = None
+    right: OperandSpec | None = None
+
+
+@dataclass(frozen=True)
+class ScheduleSpec:
+    """Points (place, factor), in order; places count fractions of the shaped steps, or steps."""
+
+    points: tuple[tuple[Fraction, Fraction], ...]
+    unit: Literal["fraction", "step"]
+    span: Span
+
+
+@dataclass(frozen=True)
+class Negation:
+    """A `not` and what it ran over, for the finding about sets that a later file widens."""
+
+    kind: Literal["experts", "layers", "members"]
+    attribute: str | None
+    file: str
+    span: Span
+    rule: str | None
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A whole prior, resolved."""
+
+    file: str
+    version: str
+    model: ModelShape
+    attributes: tuple[AttributeSpec, ...]
+    default: RuleSpec
+    rules: tuple[RuleSpec, ...]
+    expects: tuple[ExpectSpec, ...]
+    schedule: ScheduleSpec | None
+    allows: tuple[Allow, ...]
+    parameters: Mapping[str, ExactValue]
+    groups: Mapping[tuple[str, str], frozenset[int]]
+    negations: tuple[Negation, ...]
+    imports: tuple[str, ...]
+
+    @property
+    def class_count(self) -> int:
+        """C, the number of token classes."""
+        count = 1
+        for attribute in self.attributes:
+            count *= len(attribute.leaves)
+        return count
+
+    def rule(self, name: str) -> RuleSpec | None:
+        """A rule by name."""
+        return next((rule for rule in self.rules if rule.name == name), None)

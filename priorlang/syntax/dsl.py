@@ -1,0 +1,128 @@
+"""The DSL form: text → tree.
+
+A file that is right is read in one go. One that is not is cut into statements, each read on its own,
+so that every broken statement gives one finding and the others still count.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from priorlang.diagnostics.finding import Edit, Finding, Fix, Severity
+from priorlang.diagnostics.span import Position, Span
+from priorlang.diagnostics.suggest import closest
+from priorlang.syntax import tree as t
+from priorlang.syntax.builder import Origin, build
+from priorlang.syntax.comments import comments_of
+from priorlang.syntax.keywords import STATEMENT_KEYWORDS
+from priorlang.syntax.messages import syntax_finding, text_place
+from priorlang.syntax.parser import parser
+from priorlang.syntax.recovery import Chunk, declared_name, statements_of
+from priorlang.syntax.source import SourceFile
+
+LANGUAGE_VERSION = "1"
+
+
+def parse_dsl(source: SourceFile) -> tuple[t.Document, list[Finding]]:
+    """Read a `.prior` file. The document holds every statement that could be read."""
+    from lark.exceptions import UnexpectedInput
+
+    comments = comments_of(source)
+    try:
+        parsed = parser().parse(source.text, start="start")
+    except UnexpectedInput:
+        return _parse_in_pieces(source, comments)
+    document: t.Document = build(parsed, Origin(source.name))
+    findings = list(version_findings(document.version, document.span))
+    return _with_comments(document, comments), findings
+
+
+def parse_phrase(text: str, symbol: str, origin: Origin) -> tuple[Any, list[Finding]]:
+    """Read a phrase of the language, a leaf of the YAML form say, from one start symbol of the grammar.
+
+    Returns:
+        The node, or None where it cannot be read, and the findings.
+    """
+    from lark.exceptions import UnexpectedInput
+
+    try:
+        return build(parser().parse(text, start=symbol), origin), []
+    except UnexpectedInput as error:
+        return None, [syntax_finding(error, text, origin)]
+
+
+def version_findings(version: t.NumberLiteral | None, place: Span) -> list[Finding]:
+    """What is wrong with the `priorlang 1` of a file."""
+    if version is None:
+        start = Span(place.file, Position(1, 1), Position(1, 1))
+        fix = Fix("begin the file with it", (Edit(start, "priorlang 1\n\n"),))
+        return [
+            Finding("syntax-error", Severity.ERROR, "a prior file begins with `priorlang 1`", start, fix=fix)
+        ]
+    if version.text != LANGUAGE_VERSION:
+        message = f"this is priorlang {version.text}, and this compiler reads priorlang {LANGUAGE_VERSION}"
+        return [Finding("unsupported-version", Severity.ERROR, message, version.span)]
+    return []
+
+
+def _parse_in_pieces(
+    source: SourceFile, comments: tuple[t.Comment, ...]
+) -> tuple[t.Document, list[Finding]]:
+    version: t.NumberLiteral | None = None
+    statements: list[t.Statement] = []
+    broken: list[t.Broken] = []
+    findings: list[Finding] = []
+    for index, chunk in enumerate(statements_of(source.text)):
+        node, lost, found = _parse_chunk(source.name, chunk)
+        findings.extend(found)
+        broken.extend(lost)
+        if chunk.keyword == "priorlang":
+            if index == 0:
+                version = node
+            elif isinstance(node, t.NumberLiteral):
+                message = "`priorlang 1` stands once, at the top of the file"
+                findings.append(Finding("syntax-error", Severity.ERROR, message, node.span))
+        elif node is not None:
+            statements.append(node)
+    span = Span(source.name, Position(1, 1), _end(source.text))
+    if not any(item.keyword == "priorlang" for item in broken):
+        findings.extend(version_findings(version, span))
+    document = t.Document(version, tuple(statements), span, tuple(broken), comments)
+    return document, sorted(findings, key=lambda finding: finding.span)
+
+
+def _parse_chunk(file: str, chunk: Chunk) -> tuple[Any, list[t.Broken], list[Finding]]:
+    """Read one statement; where stray text follows a whole one, keep the statement and report the text."""
+    from lark.exceptions import UnexpectedInput
+
+    origin = Origin(file, chunk.line, chunk.column)
+    try:
+        return build(parser().parse(chunk.text, start="fragment"), origin), [], []
+    except UnexpectedInput as error:
+        findings = [syntax_finding(error, chunk.text, origin)]
+        place = text_place(error, chunk.text)
+    head, stray = chunk.text[:place], chunk.text[place:]
+    lost = _broken_statement(chunk.keyword, chunk.text, findings[0].span)
+    if head.strip():
+        try:
+            node = build(parser().parse(head, start="fragment"), origin)
+        except UnexpectedInput:
+            return None, [lost], findings
+        word = stray.split(maxsplit=1)[0] if stray.strip() else ""
+        meant = closest(word, STATEMENT_KEYWORDS) if word else None
+        return node, [_broken_statement(meant or "", stray, findings[0].span)], findings
+    return None, [lost], findings
+
+
+def _broken_statement(keyword: str, text: str, span: Span) -> t.Broken:
+    return t.Broken(keyword, declared_name(keyword, text), span)
+
+
+def _with_comments(document: t.Document, comments: tuple[t.Comment, ...]) -> t.Document:
+    return t.Document(
+        document.version, document.statements, document.span, document.broken, comments
+    )
+
+
+def _end(text: str) -> Position:
+    return Position(text.count("\n") + 1, len(text) - (text.rfind("\n") + 1) + 1)

@@ -1,0 +1,64 @@
+"""Cutting a file that does not parse into statements, so that one pass reports every error.
+
+A statement begins at a statement keyword. Two of them, `experts` and `layers`, also stand inside
+statements: after `in` and `over`, and before `=` as settings of `model`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from priorlang.syntax.keywords import STATEMENT_KEYWORDS
+
+_WORD = re.compile(
+    r"""(?P<skip>\#[^\n]*|"[^"\n]*"?|\s+)
+      | (?P<word>\$?[A-Za-z_][\w-]*(?:[./][\w-]+)*)
+      | (?P<other>.)""",
+    re.VERBOSE,
+)
+_STARTS = frozenset((*STATEMENT_KEYWORDS, "priorlang"))
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """The text of one statement and the place of its first character."""
+
+    keyword: str
+    text: str
+    line: int
+    column: int
+
+
+def statements_of(text: str) -> Iterator[Chunk]:
+    """Cut `text` at statement keywords; text before the first is a chunk with an empty keyword."""
+    starts = list(_statement_starts(text))
+    if text[: starts[0][0] if starts else len(text)].strip():
+        starts.insert(0, (0, ""))
+    line, line_start, counted = 1, 0, 0
+    for (begin, keyword), (end, _) in zip(starts, [*starts[1:], (len(text), "")], strict=True):
+        line += text.count("\n", counted, begin)
+        line_start = text.rfind("\n", 0, begin) + 1
+        counted = begin
+        yield Chunk(keyword, text[begin:end], line, begin - line_start + 1)
+
+
+def declared_name(keyword: str, text: str) -> str | None:
+    """The name that a broken statement was about to declare, if that much is plain."""
+    if keyword not in {"attribute", "experts", "layers", "param", "rule"}:
+        return None
+    found = re.match(r'\S+\s+("[^"\n]*"|[A-Za-z_][\w-]*(?:[./][\w-]+)*)', text)
+    return found[1].strip('"') if found else None
+
+
+def _statement_starts(text: str) -> Iterator[tuple[int, str]]:
+    words = [(found["word"] or found["other"], found.start()) for found in _WORD.finditer(text) if not found["skip"]]
+    for index, (word, place) in enumerate(words):
+        if word not in _STARTS:
+            continue
+        before = words[index - 1][0] if index else ""
+        after = words[index + 1][0] if index + 1 < len(words) else ""
+        if word in {"layers", "experts"} and (before in {"in", "over"} or after == "="):
+            continue
+        yield place, word

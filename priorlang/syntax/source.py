@@ -1,0 +1,66 @@
+"""Reading a source file: bytes to text, with everything that can be wrong with bytes."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from priorlang.diagnostics.finding import Finding, PriorError, Severity
+from priorlang.diagnostics.span import Position, Span, whole_file
+
+MAXIMUM_BYTES = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """The text of a file, under the name that findings show."""
+
+    name: str
+    text: str
+
+    @property
+    def is_yaml(self) -> bool:
+        """Whether the name says that this is the YAML form."""
+        return self.name.endswith((".yaml", ".yml"))
+
+
+def read_source(path: str | os.PathLike[str]) -> SourceFile:
+    """Read a file as UTF-8; a byte-order mark is dropped and line ends become `\\n`.
+
+    Raises:
+        PriorError: the file cannot be read, is too large, or is no text.
+    """
+    name = os.fspath(path)
+    try:
+        with Path(name).open("rb") as stream:
+            raw = stream.read(MAXIMUM_BYTES + 1)
+    except FileNotFoundError:
+        raise _unreadable(name, "missing-file", f"there is no file {name}") from None
+    except IsADirectoryError:
+        raise _unreadable(name, "unreadable-file", f"{name} is a folder, not a prior file") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise _unreadable(name, "unreadable-file", f"{name} cannot be read: {reason}") from None
+    return SourceFile(name, decode(name, raw))
+
+
+def decode(name: str, raw: bytes) -> str:
+    """The text of the bytes of a source file. Raises PriorError where they are no text."""
+    if len(raw) > MAXIMUM_BYTES:
+        message = f"{name} is larger than {MAXIMUM_BYTES // 2**20} MiB; a prior is a small program"
+        raise _unreadable(name, "unreadable-file", message)
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        place = Position(line, 1)
+        message = f"byte {error.start} is not UTF-8 text; save the file as UTF-8"
+        raise PriorError(
+            [Finding("unreadable-file", Severity.ERROR, message, Span(name, place, place))]
+        ) from None
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _unreadable(name: str, finding: str, message: str) -> PriorError:
+    return PriorError([Finding(finding, Severity.ERROR, message, whole_file(name))])

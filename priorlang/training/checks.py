@@ -1,0 +1,173 @@
+"""What a valid-looking plan may still get wrong: values against each other, and the files it names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path as FilePath
+
+from priorlang.diagnostics.finding import Finding, Fix, Related, Severity
+from priorlang.training.plan import DataSource, StagePlan, TrainingPlan
+from priorlang.training.yaml_tree import Path, SourceTree
+
+StagePath = Callable[..., Path]
+
+
+def check_plan(plan: TrainingPlan, tree: SourceTree, stage_path: StagePath) -> Iterator[Finding]:
+    """All findings beyond the types. `stage_path(index, *keys)` says where a stage's value stands."""
+    yield from _model(plan, tree)
+    yield from _stage_names(plan, tree)
+    yield from _stage_order(plan, tree)
+    for index, stage in enumerate(plan.stages):
+
+        def at(*keys: str | int, index: int = index) -> Path:
+            return stage_path(index, *keys)
+
+        yield from _experts(stage, tree, at)
+        yield from _shaping(stage, tree, at)
+        yield from _numerics(stage, tree, at)
+        yield from _managed_arguments(stage, tree, at)
+        yield from _files(stage, tree, at)
+
+
+def _model(plan: TrainingPlan, tree: SourceTree) -> Iterator[Finding]:
+    if (plan.model is None) == (plan.model_name_or_path is None):
+        if plan.model is None:
+            yield _error(
+                "missing-key",
+                "the file needs `model_name_or_path` (a folder or hub name) or `model: {config: …}`",
+                tree,
+                (),
+            )
+        else:
+            yield _error(
+                "invalid-value", "`model` and `model_name_or_path` exclude each other", tree, ("model",)
+            )
+    if plan.model is not None and not plan.model.config.is_file():
+        yield _missing(plan.model.config, tree, ("model", "config"))
+    for key, value in (("model_name_or_path", plan.model_name_or_path), ("processor", plan.processor)):
+        if value is not None and FilePath(value).is_absolute() and not FilePath(value).exists():
+            yield _missing(FilePath(value), tree, (key,))
+
+
+def _stage_names(plan: TrainingPlan, tree: SourceTree) -> Iterator[Finding]:
+    first: dict[str, int] = {}
+    for index, stage in enumerate(plan.stages):
+        if stage.name in first:
+            related = Related("the first one", tree.value_span(("stages", first[stage.name], "name")))
+            yield Finding(
+                "duplicate-name",
+                Severity.ERROR,
+                f"two stages are called `{stage.name}`; their names are folders of the run",
+                tree.value_span(("stages", index, "name")),
+                (related,),
+            )
+        first.setdefault(stage.name, index)
+
+
+def _stage_order(plan: TrainingPlan, tree: SourceTree) -> Iterator[Finding]:
+    """Experts stay: no stage can go back to dense layers."""
+    sparse: StagePlan | None = None
+    for index, stage in enumerate(plan.stages):
+        if stage.moe:
+            sparse = sparse or stage
+            if sparse.upcycle != stage.upcycle:
+                yield _error(
+                    "invalid-value",
+                    f"stage `{sparse.name}` makes the experts; `{stage.name}` cannot give another `upcycle`",
+                    tree,
+                    ("stages", index, "upcycle"),
+                )
+        elif sparse is not None:
+            yield _error(
+                "invalid-value",
+                f"stage `{stage.name}` is dense, but `{sparse.name}` before it made experts: add `moe: true`",
+                tree,
+                ("stages", index),
+            )
+
+
+def _experts(stage: StagePlan, tree: SourceTree, at: StagePath) -> Iterator[Finding]:
+    upcycle = stage.upcycle
+    if upcycle is not None and upcycle.experts < upcycle.top_k:
+        message = f"top_k = {upcycle.top_k} of {upcycle.experts} experts: a token cannot choose that many"
+        key = "top_k" if at("upcycle", "top_k") in tree.places else "experts"
+        yield _error("invalid-value", message, tree, at("upcycle", key))
+
+
+def _shaping(stage: StagePlan, tree: SourceTree, at: StagePath) -> Iterator[Finding]:
+    if stage.shape and stage.prior is None:
+        yield _error(
+            "missing-key",
+            f"stage `{stage.name}` shapes, but there is no `prior:` to shape by",
+            tree,
+            at("shape"),
+        )
+    if stage.shape and not stage.moe:
+        yield _error(
+            "invalid-value", f"stage `{stage.name}` shapes routers, but says `moe: false`", tree, at("shape")
+        )
+    if stage.regularizers and not stage.moe and at("regularizers")[0] == "stages":
+        yield _error(
+            "invalid-value",
+            f"stage `{stage.name}` is dense: there is no router to regularize",
+            tree,
+            at("regularizers"),
+        )
+    if stage.objective == "image-labels" and stage.moe:
+        yield _error(
+            "invalid-value",
+            "`objective: image-labels` trains the vision tower alone: leave out `moe`",
+            tree,
+            at("objective"),
+        )
+
+
+def _numerics(stage: StagePlan, tree: SourceTree, at: StagePath) -> Iterator[Finding]:
+    if stage.bf16 and stage.fp16:
+        yield _error("invalid-value", "`bf16` and `fp16` exclude each other", tree, at("fp16"))
+    if stage.router_learning_rate is not None and "optimizer" in stage.deepspeed:
+        message = (
+            "`router_learning_rate` needs the optimizer of `optim`: leave `optimizer` out of `deepspeed`"
+        )
+        yield _error("invalid-value", message, tree, at("router_learning_rate"))
+
+
+def _managed_arguments(stage: StagePlan, tree: SourceTree, at: StagePath) -> Iterator[Finding]:
+    """`training_arguments` is for what the file has no key for."""
+    own = {*StagePlan.model_fields, *TrainingPlan.model_fields}
+    for key in stage.training_arguments:
+        if key in own:
+            message = f"`{key}` is a key of the training file itself: move it out of `training_arguments`"
+            yield _error("invalid-value", message, tree, at("training_arguments", key))
+
+
+def _files(stage: StagePlan, tree: SourceTree, at: StagePath) -> Iterator[Finding]:
+    if stage.prior is not None and not stage.prior.is_file():
+        yield _missing(stage.prior, tree, at("prior"))
+    if not stage.data:
+        message = f"stage `{stage.name}` has no `data:` to learn from"
+        yield _error("missing-key", message, tree, at("data") if at("data") in tree.places else at())
+    for key, sources in (("data", stage.data), ("eval_data", stage.eval_data)):
+        for position, source in enumerate(sources):
+            yield from _source(source, tree, at(key, position))
+
+
+def _source(source: DataSource, tree: SourceTree, path: Path) -> Iterator[Finding]:
+    if not source.path.is_file():
+        yield _missing(source.path, tree, (*path, "path"))
+    if source.images is not None and not source.images.is_dir():
+        yield _missing(source.images, tree, (*path, "images"), "folder")
+
+
+def _missing(file: FilePath, tree: SourceTree, path: Path, kind: str = "file") -> Finding:
+    parent = file.parent
+    while not parent.exists():
+        parent = parent.parent
+    fix = Fix(f"paths start from the folder of the training file; `{parent}` is there")
+    return Finding(
+        "missing-file", Severity.ERROR, f"there is no {kind} `{file}`", tree.value_span(path), fix=fix
+    )
+
+
+def _error(name: str, message: str, tree: SourceTree, path: Path) -> Finding:
+    return Finding(name, Severity.ERROR, message, tree.value_span(path))

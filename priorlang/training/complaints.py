@@ -1,0 +1,115 @@
+"""Validation errors of pydantic as findings: the place in the file, plain words, the nearest known name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from priorlang.diagnostics.finding import Edit, Finding, Fix, Severity
+from priorlang.diagnostics.suggest import closest, listing
+from priorlang.training.plan import (
+    RUN_KEYS,
+    ModelPlan,
+    RegularizerPlan,
+    StagePlan,
+    UpcyclePlan,
+)
+from priorlang.training.yaml_tree import Path, SourceTree
+
+PARTS: dict[str, type[BaseModel]] = {
+    "model": ModelPlan,
+    "upcycle": UpcyclePlan,
+    "regularizers": RegularizerPlan,
+}
+
+ELSEWHERE = {
+    "resume_from_checkpoint": "a run is resumed with `priorlang train --resume RUN`",
+    "fsdp": "training runs on DeepSpeed: `deepspeed: {zero_optimization: {stage: 3}}` shards the model",
+    "warmup_steps": "write `warmup_ratio`, or `training_arguments: {warmup_steps: …}`",
+}
+"""Keys that people bring from elsewhere, and what to write here."""
+
+
+def findings_of(
+    error: ValidationError, tree: SourceTree, locate: Callable[[Path], Path]
+) -> Iterable[Finding]:
+    """One finding per complaint; `locate` turns pydantic's location into a path of the file."""
+    for complaint in error.errors(include_url=False):
+        path = _existing(locate(complaint["loc"]), tree)
+        match complaint["type"]:
+            case "extra_forbidden":
+                yield unknown_key(tree, path)
+            case "missing":
+                yield missing_key(tree, path, str(complaint["loc"][-1]))
+            case _:
+                yield _invalid(tree, path, complaint)
+
+
+def unknown_key(tree: SourceTree, path: Path) -> Finding:
+    """A key that the file's grammar does not have at this place."""
+    key, span = str(path[-1]), tree.key_span(path)
+    if path[0] == "stages" and key in RUN_KEYS:
+        message = f"`{key}` belongs to the whole run: write it above `stages`, not in one of them"
+        return Finding("unknown-key", Severity.ERROR, message, span)
+    if key in ELSEWHERE and len(path) in (1, 3):
+        return Finding("unknown-key", Severity.ERROR, f"unknown key `{key}`: {ELSEWHERE[key]}", span)
+    known = _known_keys(path)
+    guess = closest(key, known)
+    if guess:
+        fix = Fix(f"write `{guess}`", (Edit(span, guess),))
+        return Finding(
+            "unknown-key", Severity.ERROR, f"unknown key `{key}`; did you mean `{guess}`?", span, fix=fix
+        )
+    where = f"`{path[-2]}` has {listing(known)}" if len(path) > 1 and path[-2] in PARTS else None
+    advice = where or f"further arguments of transformers go under `training_arguments: {{{key}: …}}`"
+    return Finding("unknown-key", Severity.ERROR, f"unknown key `{key}`; {advice}", span)
+
+
+def missing_key(tree: SourceTree, path: Path, key: str) -> Finding:
+    """A key that has to be there; `path` is the mapping it is missing from."""
+    owner = (
+        f"`{path[-1]}`" if path and isinstance(path[-1], str) else "the file" if not path else "this entry"
+    )
+    return Finding("missing-key", Severity.ERROR, f"{owner} needs the key `{key}`", tree.value_span(path))
+
+
+def _invalid(tree: SourceTree, path: Path, complaint: Any) -> Finding:
+    given, span = complaint["input"], tree.value_span(path)
+    key = next((str(step) for step in reversed(path) if isinstance(step, str)), "the file")
+    choices = (complaint.get("ctx") or {}).get("expected")
+    reason = complaint["msg"].removeprefix("Value error, ").replace("Input should be", "should be")
+    guess = (
+        closest(given, str(choices).replace("'", "").replace(" or ", ", ").split(", "))
+        if choices and isinstance(given, str)
+        else None
+    )
+    hint = f"; did you mean `{guess}`?" if guess else ""
+    shown = "" if isinstance(given, dict | list) else f", here it is `{given}`"
+    fix = Fix(f"write `{guess}`", (Edit(span, guess),)) if guess else None
+    name = "missing-file" if complaint["type"] == "missing-file" else "invalid-value"
+    return Finding(name, Severity.ERROR, f"`{key}` {reason}{shown}{hint}", span, fix=fix)
+
+
+def _nearest_choice(given: str, choices: str) -> str | None:
+    """The nearest of pydantic's `'a', 'b' or 'c'`."""
+    return closest(given, choices.replace("'", "").replace(" or ", ", ").split(", "))
+
+
+def _known_keys(path: Path) -> list[str]:
+    names = [step for step in path[:-1] if isinstance(step, str)]
+    if names and names[-1] in PARTS:
+        return list(PARTS[names[-1]].model_fields)
+    if path[0] == "stages":
+        return list(StagePlan.model_fields)
+    return [*RUN_KEYS, "stages", *(key for key in StagePlan.model_fields if key != "name")]
+
+
+def _existing(path: Path, tree: SourceTree) -> Path:
+    """The path without the steps that validation adds and the file does not have."""
+    kept: Path = ()
+    for step in path:
+        if (*kept, step) in tree.places:
+            kept = (*kept, step)
+    return kept

@@ -1,0 +1,79 @@
+"""`--set` on a training file: dotted paths to values, applied before anything is validated."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+from priorlang.diagnostics.finding import Finding, PriorError, Severity
+from priorlang.diagnostics.span import Span, whole_file
+from priorlang.diagnostics.suggest import closest, listing
+from priorlang.training.yaml_tree import Path, Place, SourceTree, read_value
+
+
+def with_overrides(tree: SourceTree, overrides: Mapping[str, Any]) -> SourceTree:
+    """The tree with each dotted path set to its value.
+
+    A list item is named by its position or, where its items have a `name`, by that:
+    `stages.0.max_steps` and `stages.finetune.max_steps` are the same place. Missing mappings on the way
+    are made. A value given as text is read as YAML.
+
+    Raises:
+        PriorError: a path leads through a value that is neither mapping nor list, or to no list item.
+    """
+    if not overrides:
+        return tree
+    root = copy.deepcopy(tree.root) if tree.root is not None else {}
+    places = dict(tree.places)
+    findings: list[Finding] = []
+    for dotted, given in overrides.items():
+        span = whole_file(f"--set {dotted}={given}")
+        try:
+            value = read_value(given) if isinstance(given, str) else given
+            path = _assign(root, dotted.split("."), value, span)
+        except PriorError as error:
+            findings.extend(Finding(f.name, f.severity, f.message, span) for f in error.findings)
+            continue
+        places = {at: place for at, place in places.items() if at[: len(path)] != path}
+        places[path] = Place(span, span)
+    if findings:
+        raise PriorError(findings)
+    return SourceTree(tree.file, root, places)
+
+
+def _assign(container: Any, steps: list[str], value: Any, span: Span) -> Path:
+    """Set the value at `steps` below `container`; returns the path with list positions for names."""
+    path: list[str | int] = []
+    for depth, step in enumerate(steps):
+        last = depth == len(steps) - 1
+        key: str | int
+        if isinstance(container, list):
+            key = _list_position(container, step, ".".join(steps[:depth]), span)
+        elif isinstance(container, dict) and step:
+            key = step
+        else:
+            raise _refusal(f"`{'.'.join(steps[: depth + 1])}`: there is no `{step}` to set here", span)
+        path.append(key)
+        if last:
+            container[key] = value
+        elif isinstance(container, dict) and container.get(str(key)) is None:
+            container[key] = {}
+        container = container[key]
+    return tuple(path)
+
+
+def _list_position(items: list[Any], step: str, where: str, span: Span) -> int:
+    names = [str(item["name"]) for item in items if isinstance(item, dict) and "name" in item]
+    for index, item in enumerate(items):
+        if isinstance(item, dict) and item.get("name") == step:
+            return index
+    if step.isdecimal() and int(step) < len(items):
+        return int(step)
+    guess = closest(step, names)
+    hint = f"; did you mean `{guess}`?" if guess else f"; it has {listing(names)}" if names else ""
+    raise _refusal(f"`{where}` has no item `{step}` (its positions are 0 to {len(items) - 1}){hint}", span)
+
+
+def _refusal(message: str, span: Span) -> PriorError:
+    return PriorError([Finding("unknown-key", Severity.ERROR, message, span)])

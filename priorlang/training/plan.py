@@ -1,0 +1,220 @@
+"""The types of a training file. Every value is resolved: stages hold all that they train with."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+PositiveInt = Annotated[int, Field(gt=0)]
+PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Fraction = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
+Layers = Literal["all"] | tuple[Annotated[int, Field(ge=0)], ...]
+
+ZERO_2: dict[str, Any] = {"zero_optimization": {"stage": 2}}
+"""The paper's choice, and the default."""
+
+
+class Strict(BaseModel):
+    """A part of the file: immutable, and without room for unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+class ModelPlan(Strict):
+    """A model from scratch: a transformers config, and the seed of its weights."""
+
+    config: Path
+    seed: int = 0
+
+
+class UpcyclePlan(Strict):
+    """How dense feed-forward layers become experts; see `dpsl.upcycle`."""
+
+    method: Literal["sparse", "drop", "btx"] = "sparse"
+    experts: Annotated[int, Field(ge=2)] = 4
+    top_k: PositiveInt = 2
+    granularity: PositiveInt = 1
+    shared_expert: bool = True
+    noise: NonNegativeFloat = 0.01
+    """Standard deviation of the noise on each expert's copy."""
+    scale: Literal["preserve", "he"] | None = None
+    layers: Layers = "all"
+    seed: int = 0
+
+
+class RegularizerPlan(Strict):
+    """Another loss on the routers, beside the prior's."""
+
+    type: Literal["z_loss", "load_balance"]
+    coefficient: PositiveFloat
+    layers: Layers = "all"
+
+
+class DataSource(Strict):
+    """One file of records. Keys beyond `path`, `images` and `name` are the source's token attributes."""
+
+    path: Path
+    images: Path | None = None
+    """The folder that the records' image paths start from; by default the folder of `path`."""
+    name: str | None = None
+    attributes: dict[str, str] = {}
+    """Attribute → member, for the records that say nothing themselves: `task: vqa`."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gather_attributes(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        own = {key: value for key, value in given.items() if key in cls.model_fields and key != "attributes"}
+        extra = {key: value for key, value in given.items() if key not in cls.model_fields}
+        labels = given.get("attributes") or {}
+        return {**own, "attributes": {**labels, **extra} if isinstance(labels, dict) else labels}
+
+    @field_validator("attributes", mode="before")
+    @classmethod
+    def _name_members(cls, given: Any) -> Any:
+        if isinstance(given, dict):
+            return {key: str(value) if type(value) is int else value for key, value in given.items()}
+        return given
+
+    @property
+    def label(self) -> str:
+        """What reports call this source."""
+        return self.name or self.path.stem
+
+
+class StagePlan(Strict):
+    """One stage, with everything it trains with. Defaults are those of the paper (appendix C.4)."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = "train"
+    train: tuple[str, ...] = ("all",)
+    """Parts that learn: `all`, `projector`, `language_model`, `vision_tower`, `all-but-vision_tower`, …"""
+    moe: bool = False
+    """Whether the feed-forward layers are experts by now; the first such stage upcycles."""
+    shape: bool = False
+    """Whether the prior shapes the routers."""
+    objective: Literal["language", "image-labels"] = "language"
+
+    prior: Path | None = None
+    upcycle: UpcyclePlan | None = None
+    regularizers: tuple[RegularizerPlan, ...] = ()
+    data: tuple[DataSource, ...] = ()
+    eval_data: tuple[DataSource, ...] = ()
+    max_length: PositiveInt = 2048
+
+    target: Literal["eq4", "mid", "ustat"] = "eq4"
+    ranks: Literal["sort", "histogram"] = "histogram"
+    scope: Literal["global", "micro"] = "global"
+    min_population: PositiveInt = 1
+
+    router_learning_rate: PositiveFloat | None = None
+    deepspeed: dict[str, Any] = Field(default_factory=lambda: dict(ZERO_2))
+
+    learning_rate: NonNegativeFloat = 2e-5
+    max_steps: int = -1
+    """Optimizer steps; -1 leaves it to `num_train_epochs`."""
+    num_train_epochs: PositiveFloat = 1.0
+    warmup_ratio: Fraction = 0.03
+    lr_scheduler_type: str = "cosine"
+    weight_decay: NonNegativeFloat = 0.0
+    adam_beta1: Fraction = 0.9
+    adam_beta2: Fraction = 0.999
+    max_grad_norm: NonNegativeFloat = 1.0
+    optim: str = "adamw_torch"
+    per_device_train_batch_size: PositiveInt = 8
+    per_device_eval_batch_size: PositiveInt = 8
+    gradient_accumulation_steps: PositiveInt = 1
+    gradient_checkpointing: bool = False
+    bf16: bool = False
+    fp16: bool = False
+    logging_steps: PositiveInt = 10
+    save_steps: PositiveInt = 500
+    save_total_limit: PositiveInt = 1
+    eval_steps: PositiveInt | None = None
+    """Evaluate every so many steps as well; a stage always ends with an evaluation."""
+    seed: int = 42
+    data_seed: int | None = None
+    dataloader_num_workers: Annotated[int, Field(ge=0)] = 0
+    report_to: tuple[str, ...] = ()
+    training_arguments: dict[str, Any] = {}
+    """Any other field of `transformers.TrainingArguments`, passed through."""
+
+    @field_validator("train", "report_to", "regularizers", "data", "eval_data", mode="before")
+    @classmethod
+    def _one_is_a_list(cls, given: Any) -> Any:
+        if given is None or given == "none":
+            return ()
+        return [given] if isinstance(given, str | dict) else given
+
+    @model_validator(mode="before")
+    @classmethod
+    def _shaping_means_experts(cls, given: Any) -> Any:
+        if isinstance(given, dict) and given.get("shape") is True and "moe" not in given:
+            return {**given, "moe": True}
+        return given
+
+    @field_validator("deepspeed", mode="before")
+    @classmethod
+    def _read_deepspeed_file(cls, given: Any) -> Any:
+        """A path is read here, so that a resolved plan stands alone."""
+        if not isinstance(given, str):
+            return given
+        try:
+            return json.loads(Path(given).read_text(encoding="utf-8"))
+        except OSError:
+            raise PydanticCustomError("missing-file", "names a file that is not there") from None
+        except ValueError:
+            raise PydanticCustomError("invalid-value", "names a file that is no JSON") from None
+
+    @field_validator("max_steps")
+    @classmethod
+    def _steps(cls, steps: int) -> int:
+        if steps != -1 and steps < 1:
+            raise ValueError("a number of steps above 0, or -1 to count epochs")
+        return steps
+
+
+class TrainingPlan(Strict):
+    """A whole training file, resolved: absolute paths, every stage complete."""
+
+    model_name_or_path: str | None = None
+    model: ModelPlan | None = None
+    processor: str | None = None
+    """Folder or hub name of the processor; by default where the model comes from."""
+    output_dir: Path
+    stages: tuple[StagePlan, ...]
+
+    @property
+    def processor_source(self) -> str:
+        """Where the processor is loaded from."""
+        if self.processor is not None:
+            return self.processor
+        if self.model_name_or_path is not None:
+            return self.model_name_or_path
+        assert self.model is not None
+        return str(self.model.config.parent)
+
+    @property
+    def prior(self) -> Path | None:
+        """The prior of the run: the first that a stage names."""
+        return next((stage.prior for stage in self.stages if stage.prior is not None), None)
+
+    def stage(self, name: str) -> StagePlan:
+        """The stage of that name.
+
+        Raises:
+            KeyError: there is none.
+        """
+        for stage in self.stages:
+            if stage.name == name:
+                return stage
+        raise KeyError(name)
+
+
+RUN_KEYS = tuple(key for key in TrainingPlan.model_fields if key != "stages")
+"""Keys that belong to the whole run and cannot differ between stages."""

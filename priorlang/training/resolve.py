@@ -1,0 +1,52 @@
+"""Paths of a training file, made absolute from the folder it lies in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+
+def resolve_run(run: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The run's own keys with absolute paths. A hub name stays what it is."""
+    resolved = dict(run)
+    for key in ("model_name_or_path", "processor"):
+        if isinstance(run.get(key), str):
+            resolved[key] = _folder_or_hub_name(run[key], folder)
+    if isinstance(run.get("output_dir"), str):
+        resolved["output_dir"] = absolute(run["output_dir"], folder)
+    if isinstance(run.get("model"), dict):
+        resolved["model"] = _with_paths(run["model"], ("config",), folder)
+    return resolved
+
+
+def resolve_stage(stage: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """A merged stage with absolute paths."""
+    resolved = _with_paths(stage, ("prior",), folder)
+    for key in ("data", "eval_data"):
+        sources = stage.get(key)
+        if isinstance(sources, dict):
+            sources = [sources]
+        if isinstance(sources, list):
+            resolved[key] = [
+                _with_paths(source, ("path", "images"), folder) if isinstance(source, dict) else source
+                for source in sources
+            ]
+    if isinstance(stage.get("deepspeed"), str):
+        resolved["deepspeed"] = absolute(stage["deepspeed"], folder)
+    return resolved
+
+
+def absolute(path: str, folder: Path) -> str:
+    """`path` from `folder`, `~` expanded, without `..`."""
+    return str((folder / Path(path).expanduser()).resolve())
+
+
+def _with_paths(mapping: dict[str, Any], keys: tuple[str, ...], folder: Path) -> dict[str, Any]:
+    found = {key: absolute(mapping[key], folder) for key in keys if isinstance(mapping.get(key), str)}
+    return {**mapping, **found}
+
+
+def _folder_or_hub_name(name: str, folder: Path) -> str:
+    local = absolute(name, folder)
+    looks_local = name.startswith((".", "/", "~")) or name.count("/") > 1 or name.endswith("/")
+    return local if looks_local or Path(local).exists() else name

@@ -105,11 +105,14 @@ class RuleSpec:
         return any(isinstance(value, LayerRamp) for value in values)
 
 
+Function = Literal["share", "load", "alpha"]
+
+
 @dataclass(frozen=True)
 class MeasureSpec:
     """`share`, `load` or `alpha` of a set of experts."""
 
-    function: Literal["share", "load", "alpha"]
+    function: Function
     experts: frozenset[int]
     text: str
 
@@ -166,6 +169,8 @@ class Spec:
     groups: Mapping[tuple[str, str], frozenset[int]]
     negations: tuple[Negation, ...]
     imports: tuple[str, ...]
+    conflicts_certain: bool = True
+    """False where a rule that might silence others could not be resolved."""
 
     @property
     def class_count(self) -> int:

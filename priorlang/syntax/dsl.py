@@ -65,9 +65,7 @@ def version_findings(version: t.NumberLiteral | None, place: Span) -> list[Findi
     return []
 
 
-def _parse_in_pieces(
-    source: SourceFile, comments: tuple[t.Comment, ...]
-) -> tuple[t.Document, list[Finding]]:
+def _parse_in_pieces(source: SourceFile, comments: tuple[t.Comment, ...]) -> tuple[t.Document, list[Finding]]:
     version: t.NumberLiteral | None = None
     statements: list[t.Statement] = []
     broken: list[t.Broken] = []
@@ -119,9 +117,7 @@ def _broken_statement(keyword: str, text: str, span: Span) -> t.Broken:
 
 
 def _with_comments(document: t.Document, comments: tuple[t.Comment, ...]) -> t.Document:
-    return t.Document(
-        document.version, document.statements, document.span, document.broken, comments
-    )
+    return t.Document(document.version, document.statements, document.span, document.broken, comments)
 
 
 def _end(text: str) -> Position:

@@ -64,7 +64,7 @@ def _diagnose(
     if not word:
         return f"the statement is not finished: {_wanted(expected)}", None
     if word in KEYWORDS and wants_name and "STRING" in expected:
-        fix = Fix(f"quote it: \"{word}\"", (Edit(span, f'"{word}"'),))
+        fix = Fix(f'quote it: "{word}"', (Edit(span, f'"{word}"'),))
         return f"`{word}` is a keyword of the language, so as a name it must be quoted", fix
     if word.startswith("-"):
         return "numbers are never negative; to lower a concentration, write `avoid … by`", None
@@ -74,16 +74,20 @@ def _diagnose(
         return "`==` is written `=`", Fix("write `=`", (Edit(span, ""),))
     if wants_name and re.match(r"\d+[A-Za-z_]", word):
         quoted = f'"{word}"'
-        return f"a name that begins with a digit must be quoted: {quoted}", Fix("quote it", (Edit(span, quoted),))
+        return f"a name that begins with a digit must be quoted: {quoted}", Fix(
+            "quote it", (Edit(span, quoted),)
+        )
     if word.startswith('"') and (len(word) == 1 or not word.endswith('"')):
         return "the quoted text does not end on its line", None
     if word.startswith('"') and wants_name:
         return "this name takes letters, digits, `_` and `-`, without quotes", None
     glued = re.search(r"\d[\w.]*$", text[:place])
     if glued and re.match(r"[A-Za-z_]", word) and "STRING" not in expected:
-        return f"a name that begins with a digit must be quoted: \"{glued[0]}{word}\"", None
+        return f'a name that begins with a digit must be quoted: "{glued[0]}{word}"', None
     if word in {",", "or", "and"} and "VBAR" in expected:
-        return f"the members of a set are joined by `|`, not by `{word}`", Fix("write `|`", (Edit(span, "|"),))
+        return f"the members of a set are joined by `|`, not by `{word}`", Fix(
+            "write `|`", (Edit(span, "|"),)
+        )
     suggestion = closest(word, _keywords_among(expected)) if word[0].isalpha() else None
     if suggestion:
         return (
@@ -95,7 +99,9 @@ def _diagnose(
 
 
 def _expected(error: UnexpectedInput) -> frozenset[str]:
-    names = getattr(error, "accepts", None) or getattr(error, "expected", None) or getattr(error, "allowed", None)
+    names = (
+        getattr(error, "accepts", None) or getattr(error, "expected", None) or getattr(error, "allowed", None)
+    )
     return frozenset(names or ())
 
 

@@ -53,7 +53,11 @@ def declared_name(keyword: str, text: str) -> str | None:
 
 
 def _statement_starts(text: str) -> Iterator[tuple[int, str]]:
-    words = [(found["word"] or found["other"], found.start()) for found in _WORD.finditer(text) if not found["skip"]]
+    words = [
+        (found["word"] or found["other"], found.start())
+        for found in _WORD.finditer(text)
+        if not found["skip"]
+    ]
     for index, (word, place) in enumerate(words):
         if word not in _STARTS:
             continue

@@ -26,7 +26,7 @@ class SourceFile:
 
 
 def read_source(path: str | os.PathLike[str]) -> SourceFile:
-    """Read a file as UTF-8; a byte-order mark is dropped and line ends become `\\n`.
+    """Read a file as UTF-8; a byte-order mark is dropped and line ends become line feeds.
 
     Raises:
         PriorError: the file cannot be read, is too large, or is no text.

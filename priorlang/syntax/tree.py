@@ -333,9 +333,7 @@ class Allow:
     span: Span = field(compare=False)
 
 
-Statement = (
-    Import | Model | Attribute | Group | Parameter | Default | Rule | Schedule | Expect | Allow
-)
+Statement = Import | Model | Attribute | Group | Parameter | Default | Rule | Schedule | Expect | Allow
 
 
 @dataclass(frozen=True, slots=True)

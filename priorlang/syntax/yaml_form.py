@@ -1,9 +1,9 @@
 """The YAML form: structure from YAML, leaves from the DSL's own phrases, to the same tree.
 
-    priorlang: 1
-    experts: {visual: 0..3}
-    rule:
-      vision: {for: {modality: vision}, prefer: {visual: 0.5}}
+priorlang: 1
+experts: {visual: 0..3}
+rule:
+vision: {for: {modality: vision}, prefer: {visual: 0.5}}
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class _Form:
             adds = isinstance(value, YamlMapping)
             listed: YamlNode | None = value
             if isinstance(value, YamlMapping):
-                known = dict((name.text, inner) for name, inner in self.known(value, ("adds",)))
+                known = {name.text: inner for name, inner in self.known(value, ("adds",))}
                 listed = known.get("adds")
             members = self.members(listed) if listed is not None else ()
             if members:
@@ -118,7 +118,9 @@ class _Form:
                         self.error(f"`{key.text}` takes a list of members: [ocr, chart]", value.span)
                     found.append(t.Member(_name(key), children, key.span.to(value.span)))
             else:
-                self.error("a member is a name, or a name with a list of its own: {reading: [ocr, chart]}", item.span)
+                self.error(
+                    "a member is a name, or a name with a list of its own: {reading: [ocr, chart]}", item.span
+                )
         return tuple(found)
 
     def groups(self, kind: Literal["experts", "layers"], node: YamlNode) -> Iterator[t.Group]:
@@ -229,7 +231,9 @@ class _Form:
             return None
         shares = []
         if "share" in parts:
-            for experts, amount in self.pairs(parts["share"], "`share` takes experts and parts: {visual: 0.6}"):
+            for experts, amount in self.pairs(
+                parts["share"], "`share` takes experts and parts: {visual: 0.6}"
+            ):
                 target, part = self.phrase(experts, "set"), self.phrase(amount, "number")
                 if target is not None and part is not None:
                     shares.append(t.Share(part, target, experts.span.to(amount.span)))
@@ -321,5 +325,3 @@ _EFFECTS: tuple[str, ...] = ("base", "prefer", "avoid", "weight", "split", "unsh
 
 def _name(scalar: YamlScalar) -> t.Name:
     return t.Name(scalar.text, scalar.span)
-
-

@@ -69,7 +69,7 @@ def read_yaml(source: SourceFile) -> tuple[YamlNode | None, list[Finding]]:
         root = yaml.compose(source.text, Loader=loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        place = Position(mark.line + 1, mark.column + 1) if mark else Position(1, 1)
+        place = Position(1, 1) if mark is None else Position(mark.line + 1, mark.column + 1)
         problem = " ".join(part for part in (error.context, error.problem) if part)
         return None, [_error("syntax-error", f"this is not YAML: {problem}", Span(source.name, place, place))]
     except yaml.YAMLError as error:
@@ -132,7 +132,11 @@ class _Reader:
         if id(node) in above:
             self.findings.append(_error("syntax-error", "an alias that contains itself", span))
             return YamlList((), span)
-        if not node.tag.startswith("tag:yaml.org,2002:") or node.tag.rsplit(":", 1)[1] not in {"str", "seq", "map"}:
+        if not node.tag.startswith("tag:yaml.org,2002:") or node.tag.rsplit(":", 1)[1] not in {
+            "str",
+            "seq",
+            "map",
+        }:
             self.findings.append(_error("syntax-error", f"tags have no place here: {node.tag}", span))
         inside = (*above, id(node))
         if isinstance(node, yaml.MappingNode):
@@ -140,6 +144,7 @@ class _Reader:
         if isinstance(node, yaml.SequenceNode):
             listed = tuple(self.node(child, inside) for child in node.value)
             return YamlList(listed, _fitted(span, listed))
+        assert isinstance(node, yaml.ScalarNode)
         quoted = node.style in {"'", '"', "|", ">"}
         return YamlScalar(node.value, quoted, span, self.origin(node, span))
 
@@ -149,7 +154,9 @@ class _Reader:
             key = self.node(key_node, above)
             value = self.node(value_node, above)
             if not isinstance(key, YamlScalar):
-                self.findings.append(_error("syntax-error", "a key is a word, not a list or a mapping", key.span))
+                self.findings.append(
+                    _error("syntax-error", "a key is a word, not a list or a mapping", key.span)
+                )
             elif key.text in items:
                 first = items[key.text][0].span
                 related = (Related("first written here", first),)

@@ -35,7 +35,7 @@ class TableAttribute:
         return {member: code for code, member in enumerate(self.members)}
 
     def code(self, member: str | None) -> int | None:
-        """The code of a leaf member; of `unknown` for an absent or unlisted one; None where that is no member."""
+        """The code of a leaf; of `unknown` for an absent or unlisted one; None where that is no member."""
         found = self._codes.get(member) if member is not None else None
         return self._codes.get(UNKNOWN) if found is None else found
 
@@ -60,7 +60,7 @@ class TableHeader:
     top_k: int
     attributes: tuple[TableAttribute, ...]
     schedule: tuple[tuple[float, float], ...]
-    """(place, factor) points that multiply every weight, linear between, constant outside; empty: always 1."""
+    """(place, factor) points that multiply every weight: linear between, constant outside, 1 without."""
     schedule_unit: str
     """What a place counts: `fraction` of the shaped steps, or optimizer `step`."""
     populations: tuple[str, ...]

@@ -1,0 +1,233 @@
+"""Tree → Spec: every name looked up, every set and number worked out, every mistake reported."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from priorlang.diagnostics.finding import Edit, Finding, Fix, Related, Severity
+from priorlang.diagnostics.span import Span, whole_file
+from priorlang.diagnostics.suggest import closest
+from priorlang.semantics.exact import ExactValue
+from priorlang.semantics.imports import Program
+from priorlang.semantics.rules import RuleResolver
+from priorlang.semantics.schedule import resolve_schedule
+from priorlang.semantics.scope import gather
+from priorlang.semantics.sets import Kind, Sets
+from priorlang.semantics.spec import AttributeSpec, ModelShape, RuleSpec, Spec
+from priorlang.semantics.values import Values, unknown_name
+from priorlang.semantics.vocabulary import attributes_of
+from priorlang.syntax import tree as t
+
+MAXIMUM_LAYERS = 10_000
+MAXIMUM_EXPERTS = 10_000
+MAXIMUM_CELLS = 4_000_000
+_MODEL_KEYS = ("layers", "experts", "top_k", "routed")
+
+
+def resolve(
+    program: Program,
+    settings: Mapping[str, ExactValue] | None = None,
+    model: Mapping[str, int] | None = None,
+) -> tuple[Spec | None, list[Finding]]:
+    """Resolve a program.
+
+    Args:
+        program: the parsed files.
+        settings: parameters set from outside, as by `--set`; they win over what files state.
+        model: layers, experts and top_k of the model at hand; contradicting the file is an error.
+
+    Returns:
+        The Spec of everything that could be resolved, or None where the model or the default is
+        missing, and the findings.
+    """
+    return _Resolver(program, dict(settings or {}), dict(model or {})).run()
+
+
+class _Resolver:
+    def __init__(self, program: Program, settings: dict[str, ExactValue], model: dict[str, int]) -> None:
+        self.program = program
+        self.settings = settings
+        self.given_model = model
+        self.scope, self.findings = gather(program)
+        self.sets = Sets(self.scope, self.findings)
+        self.values = Values(
+            self.scope, settings, self.findings, lambda node: self.sets.indices("layers", node)
+        )
+        self.sets.values = self.values
+
+    def run(self) -> tuple[Spec | None, list[Finding]]:
+        self.check_settings()
+        model = self.model()
+        attributes = attributes_of(self.scope, self.findings)
+        self.check_size(model, attributes)
+        for name in self.scope.parameters:
+            self.values.parameter(t.Reference(name, self.scope.parameters[name].name.span))
+        groups = self.groups()
+        resolver = RuleResolver(self.program, self.scope, self.sets, self.values, attributes, self.findings)
+        default = self.default(resolver)
+        resolved = {name: resolver.rule(statement) for name, statement in self.scope.rules.items()}
+        expects = [resolver.expect(statement) for statement in self.scope.expects]
+        schedule = resolve_schedule(self.scope.schedule, self.values, self.findings)
+        if model is None or default is None:
+            return None, self.findings
+        return (
+            Spec(
+                file=self.program.root,
+                version="1",
+                model=model,
+                attributes=attributes,
+                default=default,
+                rules=tuple(rule for rule in resolved.values() if rule is not None),
+                expects=tuple(expect for expect in expects if expect is not None),
+                schedule=schedule,
+                allows=tuple(self.scope.allows),
+                parameters={k: v for k, v in self.values.parameters.items() if v is not None},
+                groups=groups,
+                negations=tuple(self.sets.negations),
+                imports=tuple(name for name in self.program.files if name != self.program.root),
+                conflicts_certain=not any(
+                    rule is None and _may_silence(self.scope.rules[name]) for name, rule in resolved.items()
+                )
+                and not any(keyword in {"rule", ""} for keyword, _ in self.scope.broken),
+            ),
+            self.findings,
+        )
+
+    # --- parameters set from outside -------------------------------------------------------------
+
+    def check_settings(self) -> None:
+        for name in self.settings:
+            if name not in self.scope.parameters:
+                place = whole_file(self.program.root)
+                known = [*self.scope.parameters]
+                finding = unknown_name("parameter", name, known, place)
+                self.findings.append(
+                    Finding(finding.name, finding.severity, f"{finding.message} (set from outside)", place)
+                )
+
+    # --- the model -------------------------------------------------------------------------------
+
+    def model(self) -> ModelShape | None:
+        for key, setting in self.scope.settings.items():
+            if key not in _MODEL_KEYS:
+                self._unknown_setting(setting)
+        layers = self.size("layers", MAXIMUM_LAYERS)
+        experts = self.size("experts", MAXIMUM_EXPERTS)
+        top_k = self.size("top_k", MAXIMUM_EXPERTS)
+        self.sets.sizes = {"layers": layers, "experts": experts}
+        routed = self.routed(layers)
+        span = min((setting.span for setting in self.scope.settings.values()), default=self.top())
+        if experts is not None and top_k is not None and experts < top_k:
+            place = self.scope.settings["top_k"].span if "top_k" in self.scope.settings else span
+            message = f"top_k is {top_k}, and there are only {experts} experts to choose from"
+            self.error("out-of-range", message, place)
+            return None
+        if experts == 1:
+            place = self.scope.settings["experts"].span if "experts" in self.scope.settings else span
+            self.error("out-of-range", "a router needs at least two experts", place)
+            return None
+        if layers is None or experts is None or top_k is None or routed is None:
+            return None
+        return ModelShape(layers, experts, top_k, routed, span)
+
+    def size(self, key: str, maximum: int) -> int | None:
+        """One of the numbers of `model`, from the file or from the model at hand."""
+        setting = self.scope.settings.get(key)
+        given = self.given_model.get(key)
+        if setting is None:
+            if given is None and not self.scope.is_broken("model"):
+                message = f"the model's {key} is not stated: write `model {{ {key} = … }}`, or give --model"
+                self.error("missing-model", message, self.top())
+            return given
+        items = setting.value.items
+        if (
+            setting.value.negated
+            or len(items) != 1
+            or not isinstance(items[0], t.NumberLiteral | t.Reference)
+        ):
+            self.error("invalid-value", f"{key} is one number", setting.value.span)
+            return None
+        value = self.values.index(items[0], key)
+        if value is None:
+            return None
+        if not 1 <= value <= maximum:
+            self.error("out-of-range", f"{key} lies between 1 and {maximum}", setting.value.span)
+            return None
+        if given is not None and given != value:
+            message = f"the file says {key} = {value}, and the model has {given}"
+            fix = Fix(f"write {given}", (Edit(setting.value.span, str(given)),))
+            self.findings.append(Finding("model-mismatch", Severity.ERROR, message, setting.span, fix=fix))
+            return None
+        return value
+
+    def routed(self, layers: int | None) -> tuple[int, ...] | None:
+        setting = self.scope.settings.get("routed")
+        if layers is None:
+            return None
+        if setting is None:
+            return tuple(range(layers))
+        found = self.sets.indices("layers", setting.value)
+        return None if found is None else tuple(sorted(found))
+
+    def check_size(self, model: ModelShape | None, attributes: tuple[AttributeSpec, ...]) -> None:
+        classes = 1
+        for attribute in attributes:
+            classes *= max(1, len(attribute.leaves))
+        cells = classes * (len(model.routed) if model else 1)
+        if cells > MAXIMUM_CELLS:
+            message = f"{cells:,} cells (layers × token classes); a prior has at most {MAXIMUM_CELLS:,}"
+            self.error("too-large", message, self.top())
+            raise TooLargeError(self.findings)
+
+    # --- default, groups -------------------------------------------------------------------------
+
+    def default(self, rules: RuleResolver) -> RuleSpec | None:
+        statement = self.scope.default
+        if statement is None:
+            if not self.scope.is_broken("default"):
+                message = (
+                    "nothing says what holds where no rule matches; "
+                    "add `default base 1 weight 0.01`, or `default unshaped`"
+                )
+                self.error("missing-default", message, self.top())
+            return None
+        return rules.default(statement)
+
+    def groups(self) -> dict[tuple[str, str], frozenset[int]]:
+        found = {}
+        for (kind, name), statement in self.scope.groups.items():
+            narrowed: Kind = "experts" if kind == "experts" else "layers"
+            indices = self.sets.group(narrowed, statement.name)
+            if indices is not None:
+                found[kind, name] = indices
+        self.sets.used_groups.clear()
+        return found
+
+    # --- findings --------------------------------------------------------------------------------
+
+    def _unknown_setting(self, setting: t.Setting) -> None:
+        meant = closest(setting.key.text, _MODEL_KEYS)
+        hint = f"; did you mean `{meant}`?" if meant else f"; there are {', '.join(_MODEL_KEYS)}"
+        fix = Fix(f"write `{meant}`", (Edit(setting.key.span, meant),)) if meant else None
+        message = f"`model` has no setting `{setting.key.text}`{hint}"
+        self.findings.append(Finding("unknown-key", Severity.ERROR, message, setting.key.span, fix=fix))
+
+    def top(self) -> Span:
+        document = self.program.files[self.program.root].document
+        return document.version.span if document.version is not None else whole_file(self.program.root)
+
+    def error(self, name: str, message: str, span: Span, related: tuple[Related, ...] = ()) -> None:
+        self.findings.append(Finding(name, Severity.ERROR, message, span, related))
+
+
+def _may_silence(statement: t.Rule) -> bool:
+    unshaped = any(isinstance(effect, t.Unshaped) for effect in statement.effects)
+    return statement.overrides is not None or unshaped
+
+
+class TooLargeError(Exception):
+    """A program with more cells than any check could visit; carries the findings so far."""
+
+    def __init__(self, findings: list[Finding]) -> None:
+        self.findings = findings
+        super().__init__()

@@ -90,7 +90,11 @@ class Prior:
 
     @property
     def spec(self) -> Spec:
-        """The resolved prior. Raises PriorError where anything is wrong with the file."""
+        """The resolved prior. Raises PriorError where anything is wrong with the file.
+
+        A failed `expect` is no such thing: expectations are tests, and one wants to `explain` a prior
+        that fails them. `findings` has them.
+        """
         self._raise_errors()
         spec = self._resolved[0]
         assert spec is not None
@@ -102,7 +106,7 @@ class Prior:
         return compile_spec(self.spec, self.cells)
 
     def _raise_errors(self) -> None:
-        errors = _errors(self.findings)
+        errors = [finding for finding in _errors(self.findings) if finding.name != "expectation-failed"]
         if errors:
             raise PriorError(errors)
 

@@ -69,7 +69,7 @@ def read_yaml(source: SourceFile) -> tuple[YamlNode | None, list[Finding]]:
         root = yaml.compose(source.text, Loader=loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        place = Position(1, 1) if mark is None else Position(mark.line + 1, mark.column + 1)
+        place = Position(getattr(mark, "line", 0) + 1, getattr(mark, "column", 0) + 1)
         problem = " ".join(part for part in (error.context, error.problem) if part)
         return None, [_error("syntax-error", f"this is not YAML: {problem}", Span(source.name, place, place))]
     except yaml.YAMLError as error:

@@ -11,6 +11,7 @@ import numpy as np
 from priorlang.diagnostics.finding import Finding, PriorError, Severity
 from priorlang.diagnostics.span import Span, whole_file
 from priorlang.diagnostics.suggest import closest, listing
+from priorlang.semantics.describe import index_set
 from priorlang.semantics.exact import at_layer, rounded
 from priorlang.semantics.spec import RuleSpec, Spec
 from priorlang.table.cells import CellPrior, Cells, base_alpha, class_mask, layer_mask
@@ -134,9 +135,7 @@ def why_not(cells: Cells, table: PriorTable, layer: int, members: Mapping[str, s
             through = listing(attribute.leaves[code] for code in sorted(condition.codes))
             return f"`{name}` is not active here: it is for {attribute.name} {through}, and this is {member}"
     if rule.where.layers is not None and layer not in rule.where.layers:
-        return (
-            f"`{name}` is not active here: it is for layers {ranges(rule.where.layers)}, and this is {layer}"
-        )
+        return f"`{name}` is not active here: it is for layers {index_set(rule.where.layers)}, and this is {layer}"
     silencers = [
         other.name
         for other in spec.rules
@@ -145,17 +144,6 @@ def why_not(cells: Cells, table: PriorTable, layer: int, members: Mapping[str, s
     if silencers:
         return f"`{name}` matches here and is silenced by {', '.join(f'`{other}`' for other in silencers)}"
     return f"`{name}` is active here"
-
-
-def ranges(indices: frozenset[int] | tuple[int, ...]) -> str:
-    """Sorted indices in the language's own set syntax: `0..3 | 7`."""
-    parts: list[tuple[int, int]] = []
-    for index in sorted(indices):
-        if parts and parts[-1][1] == index - 1:
-            parts[-1] = (parts[-1][0], index)
-        else:
-            parts.append((index, index))
-    return " | ".join(f"{first}..{last}" if first < last else str(first) for first, last in parts)
 
 
 def _steps(spec: Spec, active: list[RuleSpec], layer: int, *, unshaped: bool) -> list[Step]:
@@ -200,7 +188,7 @@ def _example(spec: Spec) -> str:
 
 
 def _layers(spec: Spec) -> str:
-    return f"layers {ranges(spec.model.routed)}"
+    return f"layers {index_set(spec.model.routed)}"
 
 
 def _refused(message: str) -> PriorError:

@@ -1,0 +1,5 @@
+"""`python -m priorlang` is `priorlang`."""
+
+from priorlang.cli import main
+
+main()

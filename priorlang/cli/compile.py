@@ -1,0 +1,39 @@
+"""`priorlang compile FILE -o TABLE`"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from priorlang.cli.options import quiet_option, set_option
+from priorlang.cli.output import fail, remark
+from priorlang.diagnostics.finding import PriorError
+
+
+@click.command("compile")
+@click.argument("file")
+@click.option(
+    "-o", "--output", "output", required=True, metavar="TABLE", help="Where to write; ends in .safetensors."
+)
+@set_option
+@quiet_option
+def command(file: str, output: str, settings: tuple[str, ...], quiet: bool) -> None:
+    """Compile a prior file to the table that the engine reads."""
+    from priorlang.phases import Prior
+    from priorlang.settings import parse_settings
+
+    if not output.endswith(".safetensors"):
+        raise click.UsageError(f"a table is written to a .safetensors file, and {output} is none")
+    try:
+        prior = Prior.read(file, parse_settings(settings))
+        prior.table.save(output)
+    except PriorError as error:
+        fail(error)
+    size = Path(output).stat().st_size
+    table = prior.table
+    remark(
+        f"{output}: {len(table.alpha)} priors over {len(table.layer)} layers × {table.class_count} token "
+        f"classes, {len(table.window)} marginals, {size:,} bytes",
+        quiet=quiet,
+    )

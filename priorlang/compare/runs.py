@@ -1,0 +1,45 @@
+"""How two runs differ in their results: the last value of every evaluated metric of every stage."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class MetricChange:
+    """A metric at the end of a stage, in either run; None where a run lacks it."""
+
+    stage: str
+    metric: str
+    before: float | None
+    after: float | None
+
+
+def compare_runs(before: Path, after: Path) -> tuple[MetricChange, ...]:
+    """Every `loss`, `dpsl`, load and `eval_…` metric at the end of each stage, side by side."""
+    old, new = _last_metrics(before), _last_metrics(after)
+    keys = [*old, *(key for key in new if key not in old)]
+    return tuple(MetricChange(*key, old.get(key), new.get(key)) for key in keys)
+
+
+_KEPT = ("loss", "dpsl", "load_cov", "load_max", "routing_entropy", "dead_fraction", "top1_score")
+
+
+def _last_metrics(run: Path) -> dict[tuple[str, str], float]:
+    last: dict[tuple[str, str], float] = {}
+    file = run / "metrics.jsonl"
+    if not file.is_file():
+        return last
+    for line in file.read_text(encoding="utf-8").splitlines():
+        try:
+            row = json.loads(line)
+        except ValueError:
+            # The line that a killed process was writing.
+            continue
+        for name, value in row.items():
+            wanted = name in _KEPT or name.startswith("eval_")
+            if wanted and isinstance(value, int | float):
+                last[str(row.get("stage", "")), name] = float(value)
+    return last

@@ -9,8 +9,17 @@ file system, and `load` runs them in that order. Nothing here imports torch.
 
 from __future__ import annotations
 
-from priorlang.training.load import LoadedPlan, load_plan
+from priorlang.training.load import LoadedPlan, is_training_file, load_plan, read_plan
 from priorlang.training.plan import DataSource, StagePlan, TrainingPlan
 from priorlang.training.render import render_plan
 
-__all__ = ["DataSource", "LoadedPlan", "StagePlan", "TrainingPlan", "load_plan", "render_plan"]
+__all__ = [
+    "DataSource",
+    "LoadedPlan",
+    "StagePlan",
+    "TrainingPlan",
+    "is_training_file",
+    "load_plan",
+    "read_plan",
+    "render_plan",
+]

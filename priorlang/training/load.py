@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path as FilePath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
@@ -14,10 +15,16 @@ from priorlang.diagnostics.finding import Finding, PriorError, Severity
 from priorlang.diagnostics.span import whole_file
 from priorlang.training.checks import check_plan
 from priorlang.training.complaints import findings_of, missing_key, unknown_key
-from priorlang.training.overrides import with_overrides
+from priorlang.training.overrides import parse_overrides, with_overrides
 from priorlang.training.plan import RUN_KEYS, StagePlan, TrainingPlan
 from priorlang.training.resolve import resolve_run, resolve_stage
 from priorlang.training.yaml_tree import Path, SourceTree, read_tree
+
+if TYPE_CHECKING:
+    from priorlang.syntax import SourceFile
+
+
+_TELLING_KEYS = {"model_name_or_path", "output_dir", "stages", "data", "upcycle", "learning_rate"}
 
 
 @dataclass(frozen=True)
@@ -32,18 +39,23 @@ class LoadedPlan:
         return _stage_locator(self.tree, index)(keys)
 
 
-def load_plan(path: str | PathLike[str], set: Mapping[str, Any] | None = None) -> LoadedPlan:
+def load_plan(path: str | PathLike[str], set: Mapping[str, Any] | Iterable[str] = ()) -> TrainingPlan:
+    """The plan of a training file; see `read_plan`."""
+    return read_plan(path, set).plan
+
+
+def read_plan(path: str | PathLike[str], set: Mapping[str, Any] | Iterable[str] = ()) -> LoadedPlan:
     """Read, override, validate and check a training file.
 
     Args:
         path: the YAML file; paths in it are relative to its folder.
-        set: dotted paths to values, as `{"stages.finetune.max_steps": 3}`.
+        set: dotted paths to values, as `{"stages.finetune.max_steps": 3}` or `["stages.finetune.max_steps=3"]`.
 
     Raises:
         PriorError: anything is wrong with the file; carries all findings.
     """
     file = FilePath(path)
-    tree = with_overrides(read_tree(_text_of(file), str(path)), set or {})
+    tree = with_overrides(read_tree(_text_of(file), str(path)), parse_overrides(set))
     findings: list[Finding] = []
     plan = _validated(tree, file.resolve().parent, findings)
     if plan is not None and not findings:
@@ -52,6 +64,12 @@ def load_plan(path: str | PathLike[str], set: Mapping[str, Any] | None = None) -
         if not findings:
             return loaded
     raise PriorError(dict.fromkeys(findings))
+
+
+def is_training_file(source: SourceFile) -> bool:
+    """Whether a YAML file looks like a training file, not a prior: told by its top-level keys, even in broken YAML."""
+    keys = set(re.findall(r"^([A-Za-z_]+)[ \t]*:", source.text, re.MULTILINE))
+    return "priorlang" not in keys and bool(keys & _TELLING_KEYS)
 
 
 def _text_of(file: FilePath) -> str:
@@ -63,7 +81,7 @@ def _text_of(file: FilePath) -> str:
         raise PriorError([Finding("missing-file", Severity.ERROR, reason, span)]) from None
     except UnicodeDecodeError as error:
         reason = f"the file is no UTF-8 text (byte {error.start + 1}); save it as UTF-8"
-        raise PriorError([Finding("syntax-error", Severity.ERROR, reason, span)]) from None
+        raise PriorError([Finding("unreadable-file", Severity.ERROR, reason, span)]) from None
 
 
 def _validated(tree: SourceTree, folder: FilePath, findings: list[Finding]) -> TrainingPlan | None:

@@ -3,13 +3,31 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from priorlang.diagnostics.finding import Finding, PriorError, Severity
 from priorlang.diagnostics.span import Span, whole_file
 from priorlang.diagnostics.suggest import closest, listing
 from priorlang.training.yaml_tree import Path, Place, SourceTree, read_value
+
+
+def parse_overrides(given: Mapping[str, Any] | Iterable[str]) -> Mapping[str, Any]:
+    """Dotted paths to values, from a mapping or from `--set NAME=VALUE` texts.
+
+    Raises:
+        PriorError: a text is not NAME=VALUE.
+    """
+    if isinstance(given, Mapping):
+        return given
+    found: dict[str, Any] = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals or not name.strip():
+            message = f"`{text}` is not NAME=VALUE, as in stages.finetune.max_steps=3"
+            raise PriorError([Finding("invalid-value", Severity.ERROR, message, whole_file("--set"))])
+        found[name.strip()] = value
+    return found
 
 
 def with_overrides(tree: SourceTree, overrides: Mapping[str, Any]) -> SourceTree:

@@ -35,15 +35,16 @@ class ModelPlan(Strict):
 class UpcyclePlan(Strict):
     """How dense feed-forward layers become experts; see `dpsl.upcycle`."""
 
-    method: Literal["sparse", "drop", "btx"] = "sparse"
+    method: Literal["sparse"] = "sparse"
     experts: Annotated[int, Field(ge=2)] = 4
     top_k: PositiveInt = 2
-    granularity: PositiveInt = 1
+    granularity: Literal[1] = 1
     shared_expert: bool = True
     noise: NonNegativeFloat = 0.01
     """Standard deviation of the noise on each expert's copy."""
-    scale: Literal["preserve", "he"] | None = None
-    layers: Layers = "all"
+    scale: Literal["preserve"] | None = None
+    """None: the paper's unnormalised sum; `preserve` keeps the dense model's function."""
+    layers: Literal["all", "every-other", "first-half"] | tuple[Annotated[int, Field(ge=0)], ...] = "all"
     seed: int = 0
 
 

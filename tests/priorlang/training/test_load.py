@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from priorlang.diagnostics.finding import Finding, PriorError
-from priorlang.training import TrainingPlan, load_plan, render_plan
+from priorlang.syntax import SourceFile
+from priorlang.training import TrainingPlan, is_training_file, load_plan, render_plan
 
 MINIMAL = """\
 model: {config: config.json}
@@ -53,7 +54,7 @@ def folder(tmp_path: Path) -> Path:
 def load(folder: Path, text: str, set: Mapping[str, Any] | None = None) -> TrainingPlan:
     file = folder / "train.yaml"
     file.write_text(text)
-    return load_plan(file, set).plan
+    return load_plan(file, set or {})
 
 
 def complaints(folder: Path, text: str, set: Mapping[str, Any] | None = None) -> tuple[Finding, ...]:
@@ -189,7 +190,7 @@ def test_one_mistake_one_message(folder: Path, old: str, new: str, name: str, wo
     [
         (b"", "missing-key", "is empty"),
         (b"[1, 2]", "missing-key", "no mapping"),
-        (b"a: \xff", "syntax-error", "UTF-8"),
+        (b"a: \xff", "unreadable-file", "UTF-8"),
         (b"a: [1", "syntax-error", "no YAML"),
         (b"a: \x00", "syntax-error", "special characters"),
         (b"a: !!python/object:os.system {}", "syntax-error", "tag"),
@@ -213,3 +214,17 @@ def test_a_missing_training_file(tmp_path: Path) -> None:
     with pytest.raises(PriorError) as caught:
         load_plan(tmp_path / "train.yaml")
     assert [finding.name for finding in caught.value.findings] == ["missing-file"]
+
+
+def test_what_looks_like_a_training_file() -> None:
+    assert is_training_file(SourceFile("t.yaml", "output_dir: x\nstages: ["))
+    assert not is_training_file(SourceFile("p.yaml", "priorlang: 1\ndata: x\n"))
+    assert not is_training_file(SourceFile("p.yaml", "rules: {}\n"))
+
+
+def test_overrides_as_text(folder: Path) -> None:
+    file = folder / "train.yaml"
+    file.write_text(MINIMAL)
+    assert load_plan(file, ["seed=3"]).stages[0].seed == 3
+    with pytest.raises(PriorError, match="NAME=VALUE"):
+        load_plan(file, ["seed"])

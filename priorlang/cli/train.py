@@ -1,0 +1,203 @@
+"""`priorlang train FILE`"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import click
+
+from priorlang.cli.exits import FINDINGS, USAGE
+from priorlang.cli.options import quiet_option
+from priorlang.cli.output import fail, remark
+from priorlang.diagnostics.finding import PriorError
+
+if TYPE_CHECKING:
+    from priorlang.table.prior_table import PriorTable
+    from priorlang.training.plan import TrainingPlan
+
+Tables = dict[Path, "PriorTable"]
+
+
+@click.command("train")
+@click.argument("file", required=False)
+@click.option(
+    "--processes", type=click.IntRange(min=1), metavar="N", help="Processes on this machine, under torchrun."
+)
+@click.option("--resume", metavar="RUN", help="Continue the run in this folder.")
+@click.option(
+    "--dry-run", is_flag=True, help="Check everything, print the resolved file and the plan; train nothing."
+)
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Give a place of the training file another value, as stages.finetune.max_steps=3; may be repeated.",
+)
+@quiet_option
+def command(
+    file: str | None,
+    processes: int | None,
+    resume: str | None,
+    dry_run: bool,
+    settings: tuple[str, ...],
+    quiet: bool,
+) -> None:
+    """Train as a training file says."""
+    if file is None and resume is None:
+        raise click.UsageError("name a training file, or the run to continue with --resume RUN")
+    if dry_run and resume is not None:
+        raise click.UsageError("--dry-run looks at a run that has not begun: leave out --resume")
+    _require_engine()
+    from dpsl.errors import DpslError
+
+    try:
+        if resume is not None:
+            run = _resumed(Path(resume), file, settings)
+            processes = processes or _recorded_processes(run)
+        else:
+            assert file is not None
+            plan, tables, resolved = _read(file, settings)
+            if dry_run:
+                _forecast(plan, tables, processes or 1, resolved=resolved)
+                return
+            run = _begun(plan, tables, resolved, processes or 1)
+        _train(run, processes or 1, quiet=quiet)
+    except PriorError as error:
+        fail(error)
+    except DpslError as error:
+        _fail_engine(error)
+    except KeyboardInterrupt:
+        click.echo("interrupted; `--resume` continues from the last checkpoint", err=True)
+        sys.exit(USAGE)
+
+
+def _read(file: str, settings: tuple[str, ...]) -> tuple[TrainingPlan, Tables, str]:
+    """The plan, its compiled priors, and its resolved text."""
+    from priorlang.phases import Prior
+    from priorlang.training import load_plan, render_plan
+
+    plan = load_plan(file, settings)
+    priors = {stage.prior: str(stage.prior) for stage in plan.stages if stage.prior is not None}
+    return plan, {path: Prior.read(name).table for path, name in priors.items()}, render_plan(plan)
+
+
+def _forecast(plan: TrainingPlan, tables: Tables, processes: int, *, resolved: str | None) -> None:
+    """Check everything that can be known before the first step; print it where `resolved` is given."""
+    from dpsl.train.preflight import describe, preflight
+    from dpsl.train.processes import prepare_process
+
+    prepare_process()
+    with tempfile.TemporaryDirectory() as scratch:
+        forecasts = preflight(plan, tables, processes, Path(scratch))
+    if resolved is not None:
+        click.echo(resolved)
+        click.echo("\n".join(describe(forecasts)))
+
+
+def _begun(plan: TrainingPlan, tables: Tables, resolved: str, processes: int) -> Path:
+    """A new run folder, on rank 0 of a launcher's ranks; the others wait for it."""
+    from dpsl.train.prepare import prepare_run, refuse_folder
+    from dpsl.train.processes import launched_together
+
+    def begin() -> None:
+        refuse_folder(plan.output_dir)
+        _forecast(plan, tables, processes, resolved=None)
+        prepare_run(plan, resolved, tables, processes)
+
+    launched_together(begin)
+    return plan.output_dir
+
+
+def _resumed(run: Path, file: str | None, settings: tuple[str, ...]) -> Path:
+    """The run to continue; where a training file is given as well, it must still say the same."""
+    from dpsl.train.run_folder import RunFolderError, open_run_folder
+
+    from priorlang.training.plan import TrainingPlan
+
+    folder = open_run_folder(run.resolve())
+    if file is not None:
+        known = TrainingPlan.model_validate_json(folder.plan.read_text(encoding="utf-8"))
+        given = _read(file, settings)[0]
+        changed = _differences(known, given)
+        if changed:
+            raise RunFolderError(
+                str(run),
+                f"the run began with other settings than {file}: {', '.join(changed)}",
+                "undo the change, or begin a new run with another output_dir",
+            )
+    elif settings:
+        raise click.UsageError("--set would change a run that has begun: leave it out with --resume")
+    return folder.path
+
+
+def _differences(known: TrainingPlan, given: TrainingPlan) -> list[str]:
+    """What two plans differ in, apart from where they write."""
+    changed = [
+        key
+        for key in type(known).model_fields
+        if key not in ("output_dir", "stages") and getattr(known, key) != getattr(given, key)
+    ]
+    if [stage.name for stage in known.stages] != [stage.name for stage in given.stages]:
+        return [*changed, "stages"]
+    for before, after in zip(known.stages, given.stages, strict=True):
+        changed += [
+            f"stages.{before.name}.{key}"
+            for key in type(before).model_fields
+            if getattr(before, key) != getattr(after, key)
+        ]
+    return changed
+
+
+def _recorded_processes(run: Path) -> int:
+    import json
+
+    from dpsl.train.run_folder import RunFolder
+
+    place = RunFolder(run).environment
+    return int(json.loads(place.read_text(encoding="utf-8")).get("processes", 1)) if place.is_file() else 1
+
+
+def _train(run: Path, processes: int, *, quiet: bool) -> None:
+    from dpsl.train.launch import launch
+    from dpsl.train.processes import rank
+
+    launch(run, processes, quiet=quiet)
+    if rank() == 0:
+        page = _report(run)
+        remark("", quiet=quiet)
+        click.echo(f"run: {run}")
+        if page is not None:
+            click.echo(f"report: {page}")
+
+
+def _report(run: Path) -> Path | None:
+    """The run's page, where the engine can write one."""
+    from importlib.util import find_spec
+
+    if find_spec("dpsl.report") is None:
+        return None
+    from dpsl.report import write_report
+
+    return Path(write_report(run))
+
+
+def _require_engine() -> None:
+    """Leave with the way to install it where the engine is not there."""
+    from importlib.util import find_spec
+
+    missing = [name for name in ("torch", "transformers", "deepspeed") if find_spec(name) is None]
+    if missing:
+        click.echo(f"error: training needs {', '.join(missing)}: pip install 'priorlang[train]'", err=True)
+        sys.exit(USAGE)
+
+
+def _fail_engine(error: Exception) -> NoReturn:
+    from dpsl.train.launch import LaunchError
+    from dpsl.train.run_folder import RunFolderError
+
+    click.echo(f"error: {error}", err=True)
+    sys.exit(USAGE if isinstance(error, LaunchError | RunFolderError) else FINDINGS)

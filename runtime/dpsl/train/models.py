@@ -1,0 +1,129 @@
+"""Where a run's model and processor come from, and how a stage's model is kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from dpsl.errors import DpslError
+from dpsl.train.parts import MODULE_NAMES, VISION_TOWER
+from dpsl.train.run_folder import replacing
+from dpsl.upcycle import load_model
+from torch import nn
+
+from priorlang.training.plan import ModelPlan, TrainingPlan
+
+
+class ModelError(DpslError):
+    """A model or processor cannot be loaded."""
+
+
+def initial_model(plan: TrainingPlan) -> nn.Module:
+    """The model that the first stage starts from, in float32.
+
+    Raises:
+        DpslError: it cannot be built or loaded.
+    """
+    if plan.model is not None:
+        return _from_scratch(plan.model)
+    assert plan.model_name_or_path is not None
+    return load_stage_model(plan.model_name_or_path)
+
+
+def class_and_config(plan: TrainingPlan) -> tuple[Any, Any]:
+    """The transformers class of a plan's model, and its configuration.
+
+    Raises:
+        ModelError: there is none.
+    """
+    source = plan.model_name_or_path if plan.model is None else str(plan.model.config)
+    assert source is not None
+    return _class_and_config(source)
+
+
+def load_stage_model(folder: Path | str) -> nn.Module:
+    """A saved model, dense or upcycled, in float32: DeepSpeed casts where bf16 or fp16 is asked for."""
+    try:
+        return load_model(folder, dtype=torch.float32)
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            str(folder), f"no model can be read here ({_first_line(error)})", _MODEL_FIX
+        ) from None
+
+
+def load_processor(source: str) -> Any:
+    """The processor, or the tokenizer of a text model.
+
+    Raises:
+        ModelError: there is none.
+    """
+    from transformers import AutoProcessor
+
+    try:
+        return AutoProcessor.from_pretrained(source)
+    except (OSError, ValueError, KeyError) as error:
+        fix = "name the folder that has one: `processor: …` in the training file"
+        raise ModelError(source, f"no processor or tokenizer here ({_first_line(error)})", fix) from None
+
+
+def save_stage_model(folder: Path, model: Any, processor: Any, state: dict[str, Any] | None) -> None:
+    """Keep the model with its processor, whole or not at all.
+
+    Args:
+        folder: where; replaced at the end.
+        model: a transformers model.
+        processor: saved beside it.
+        state: the gathered weights where the model's own are sharded.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(folder) as beside:
+        options = {} if state is None else {"state_dict": state}
+        model.save_pretrained(beside, **options)
+        processor.save_pretrained(beside)
+
+
+def vision_tower(model: nn.Module) -> nn.Module:
+    """The vision tower inside a multimodal model.
+
+    Raises:
+        ModelError: it has none.
+    """
+    for name, module in model.named_modules():
+        if MODULE_NAMES.get(name.rpartition(".")[2]) == VISION_TOWER:
+            return module
+    raise ModelError(
+        "objective: image-labels", f"{type(model).__name__} has no vision tower", "leave the objective out"
+    )
+
+
+_MODEL_FIX = "`model_name_or_path` is a folder that save_pretrained wrote, or a hub name"
+
+
+def _from_scratch(plan: ModelPlan) -> nn.Module:
+    model_class, config = _class_and_config(str(plan.config))
+    with torch.random.fork_rng():
+        torch.manual_seed(plan.seed)
+        model: nn.Module = model_class(config)
+    model.float()
+    return model
+
+
+def _class_and_config(source: str) -> tuple[Any, Any]:
+    import transformers
+
+    try:
+        config = transformers.AutoConfig.from_pretrained(source)
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(source, f"no transformers config ({_first_line(error)})", _MODEL_FIX) from None
+    name = (getattr(config, "architectures", None) or ["none"])[0]
+    model_class = getattr(transformers, name, None)
+    if model_class is None:
+        raise ModelError(
+            source, f"its `architectures` names {name!r}", "name a class of transformers that has a loss"
+        )
+    return model_class, config
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -1,0 +1,219 @@
+"""One stage: from the model of the stage before to the model it leaves."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from dpsl.shaper import attach
+from dpsl.train.arguments import training_arguments, zero_stage
+from dpsl.train.audit import audit, print_audit
+from dpsl.train.callbacks import (
+    EvaluationCallback,
+    FlowCallback,
+    ProgressCallback,
+    ScheduleCallback,
+    StartCallback,
+)
+from dpsl.train.console import Console, number
+from dpsl.train.image_labels import ImageLabelModel
+from dpsl.train.models import save_stage_model, vision_tower
+from dpsl.train.parts import router_parameters, train_only
+from dpsl.train.processes import first_on_main, rank
+from dpsl.train.run_folder import RunFolder, replacing, write_json
+from dpsl.train.stage_data import IMAGE_LABELS, DataRoom, StageData
+from dpsl.train.trainer import StageTrainer
+from dpsl.upcycle import upcycle
+from torch import nn
+
+from priorlang.table.prior_table import PriorTable
+from priorlang.training.plan import StagePlan
+
+
+@dataclass(frozen=True)
+class StageInput:
+    """What a stage is given.
+
+    Attributes:
+        run: the run's folder.
+        plan: the stage's settings.
+        processor: the model's.
+        data: where the stage's data comes from.
+        table: the prior, or None.
+        shaped_before: shaped steps of the stages before.
+        shaped_total: shaped steps of the run.
+    """
+
+    run: RunFolder
+    plan: StagePlan
+    processor: Any
+    data: DataRoom
+    table: PriorTable | None
+    shaped_before: int
+    shaped_total: int
+
+
+def run_stage(given: StageInput, model: nn.Module, console: Console) -> dict[str, float]:
+    """Train a stage to its end, or from its last checkpoint to its end; measure it and keep its model.
+
+    Args:
+        given: the stage.
+        model: what it starts from, with dense layers or with experts.
+        console: says how it goes.
+
+    Returns:
+        The held-out metrics at the end.
+
+    Raises:
+        DpslError: anything the user can mend.
+    """
+    stage, folder = given.plan, given.run.stage(given.plan.name)
+    if stage.moe:
+        grow_experts(model, stage, console)
+    train_only(model, stage.train)
+    data = given.data.load(stage, given.table if stage.moe else None)
+    shaper = _attach(model, given)
+    trainer = _trainer(given, model, data, shaper, console)
+    started = time.perf_counter()
+    checkpoints = folder.checkpoints()
+    trainer.train(resume_from_checkpoint=str(folder.checkpoint(checkpoints[-1])) if checkpoints else None)
+    seconds = time.perf_counter() - started
+    state = trainer.gathered_state()
+    first_on_main(lambda: save_stage_model(folder.model, model, given.processor, state))
+    metrics = _measure(given, trainer, data, shaper, console)
+    steps = trainer.state.global_step
+    first_on_main(lambda: folder.mark_done({"stage": stage.name, "steps": steps, "metrics": metrics}))
+    console.line(f"{stage.name}: {steps} steps in {seconds:.1f} s")
+    _release(trainer, shaper)
+    return metrics
+
+
+def grow_experts(model: nn.Module, stage: StagePlan, console: Console) -> None:
+    """Upcycle, unless the model has its experts already."""
+    if stage.upcycle is None or router_parameters(model):
+        return
+    receipt = upcycle(model, **stage.upcycle.model_dump())
+    console.line(
+        f"upcycled layers {', '.join(map(str, receipt.layers))}: {receipt.parameters_before:,} parameters became "
+        f"{receipt.parameters_after:,}, {receipt.active_parameters:,} of them active for a token"
+    )
+
+
+def learning_model(model: nn.Module, stage: StagePlan, data: StageData) -> nn.Module:
+    """What the stage's objective trains: the model itself, or its tower with heads for the labels."""
+    if stage.objective != IMAGE_LABELS:
+        return model
+    layer = getattr(getattr(model, "config", None), "vision_feature_layer", -1)
+    with torch.random.fork_rng():
+        torch.manual_seed(stage.seed)
+        return ImageLabelModel(vision_tower(model), data.train.classes, layer)
+
+
+def _attach(model: nn.Module, given: StageInput) -> Any:
+    stage = given.plan
+    if not stage.moe or given.table is None:
+        return None
+    if zero_stage(stage) == 3:
+        from dpsl.routers.zero3 import set_leaf_modules
+
+        set_leaf_modules(model)
+    return attach(
+        model,
+        given.table,
+        ranks=stage.ranks,
+        scope=stage.scope,
+        target=stage.target,
+        min_population=stage.min_population,
+        shaping=stage.shape,
+    )
+
+
+def _trainer(
+    given: StageInput, model: nn.Module, data: StageData, shaper: Any, console: Console
+) -> StageTrainer:
+    stage, folder = given.plan, given.run.stage(given.plan.name)
+
+    def on_row(row: dict[str, Any]) -> None:
+        _record(given, row)
+        console.row(row)
+
+    trainer = StageTrainer(
+        folder=folder,
+        shaper=shaper,
+        routers=router_parameters(model),
+        router_learning_rate=stage.router_learning_rate if stage.moe else None,
+        keep=stage.save_total_limit,
+        on_row=on_row,
+        model=learning_model(model, stage, data),
+        args=training_arguments(stage, folder.path),
+        train_dataset=data.train,
+        data_collator=data.collate,
+        callbacks=[FlowCallback(), ProgressCallback(console, stage.name)],
+    )
+    if shaper is not None:
+        trainer.add_callback(ScheduleCallback(shaper, given.shaped_before, given.shaped_total))
+    if stage.shape:
+        trainer.add_callback(StartCallback(partial(_audit, given, trainer, data, shaper, console)))
+    if stage.eval_steps is not None and data.held_out:
+        trainer.add_callback(EvaluationCallback(stage.eval_steps, partial(_evaluate, given, trainer, data)))
+    return trainer
+
+
+def _audit(given: StageInput, trainer: StageTrainer, data: StageData, shaper: Any, console: Console) -> None:
+    size = given.plan.per_device_train_batch_size
+    places = [(rank() * size + offset) % len(data.train) for offset in range(size)]
+    batch = data.collate([data.train[place] for place in places])
+    result = audit(trainer, shaper, batch, given.shaped_before, given.shaped_total)
+    first_on_main(lambda: write_json(given.run.audit, {"stage": given.plan.name, **result}))
+    print_audit(console, result)
+
+
+def _evaluate(given: StageInput, trainer: StageTrainer, data: StageData, step: int) -> dict[str, float]:
+    metrics = data.evaluate(trainer.model, None)
+    _record(given, {"step": step, **metrics})
+    return metrics
+
+
+def _measure(
+    given: StageInput, trainer: StageTrainer, data: StageData, shaper: Any, console: Console
+) -> dict[str, float]:
+    """Held-out metrics at the end of the stage, and the routing of the held-out tokens."""
+    if not data.held_out:
+        return {}
+    if shaper is not None:
+        shaper.reset_statistics()
+    metrics = data.evaluate(trainer.model, shaper)
+    _record(given, {"step": trainer.state.global_step, **metrics})
+    console.line(
+        f"{given.plan.name}, held out: "
+        + ", ".join(f"{k.removeprefix('eval_')} {number(v)}" for k, v in metrics.items())
+    )
+    if shaper is not None:
+        statistics = shaper.statistics()
+        first_on_main(lambda: _save_routing(given, statistics))
+    return metrics
+
+
+def _save_routing(given: StageInput, statistics: Any) -> None:
+    for place in (given.run.stage(given.plan.name).routing, given.run.routing):
+        with replacing(place) as beside:
+            statistics.save(beside)
+
+
+def _record(given: StageInput, row: dict[str, Any]) -> None:
+    if rank() == 0:
+        given.run.append_metrics({"stage": given.plan.name, **row})
+
+
+def _release(trainer: StageTrainer, shaper: Any) -> None:
+    """Let the next stage configure DeepSpeed anew."""
+    from accelerate.state import AcceleratorState
+
+    if shaper is not None:
+        shaper.detach()
+    trainer.deepspeed.destroy()
+    trainer.accelerator.free_memory()
+    AcceleratorState._reset_state(reset_partial_state=True)

@@ -1,0 +1,180 @@
+"""transformers' Trainer with the prior in it.
+
+Scales. transformers' loss of a micro-batch is Σ own tokens / N · world size, N the answer tokens of all ranks and
+micro-batches; DeepSpeed averages over ranks; so the sum over micro-batches is the mean over all tokens. The shaping term
+is a mean over micro-batches, so it enters with 1 / micro-batches. A loss that is a mean of its own batch is
+divided by their number afterwards: there the gradient that arrives is that factor already.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from dpsl.train.data.collator import TOKEN_ATTRIBUTES
+from dpsl.train.processes import barrier, gather_sum
+from dpsl.train.run_folder import StageFolder
+from torch import Tensor, nn
+from transformers import PrinterCallback, Trainer
+
+
+class StageTrainer(Trainer):  # type: ignore[misc]
+    """Trains one stage.
+
+    Args:
+        folder: the stage's part of the run folder.
+        shaper: attached to the model, or None.
+        terms: further losses of the routers, entered around every forward pass; None for none.
+        routers: names of the routers' parameters.
+        router_learning_rate: theirs, or None for the common one.
+        keep: checkpoints to keep.
+        on_row: is given every row of metrics, on every rank.
+        arguments: Trainer's own.
+    """
+
+    def __init__(
+        self,
+        *,
+        folder: StageFolder,
+        shaper: Any,
+        routers: frozenset[str],
+        router_learning_rate: float | None,
+        keep: int,
+        on_row: Callable[[dict[str, Any]], None],
+        **arguments: Any,
+    ) -> None:
+        super().__init__(**arguments)
+        self.remove_callback(PrinterCallback)
+        self._folder = folder
+        self._shaper = shaper
+        self._routers = routers
+        self._router_learning_rate = router_learning_rate
+        self._keep = keep
+        self._on_row = on_row
+        self._tokens = 0
+        self._since = time.perf_counter()
+
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
+        """Transformers' optimizer, with the routers in a group of their own where they have their own rate."""
+        optimizer: torch.optim.Optimizer = super().create_optimizer(model)
+        if self._router_learning_rate is not None:
+            own = [
+                p for name, p in self.model.named_parameters() if name in self._routers and p.requires_grad
+            ]
+            _move_to_group(optimizer, own, self._router_learning_rate)
+        optimizer.param_groups[:] = [group for group in optimizer.param_groups if group["params"]]
+        return optimizer
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Any:
+        """The model's loss, with the routers told which token is which."""
+        inputs = dict(inputs)
+        attributes = inputs.pop(TOKEN_ATTRIBUTES, None)
+        if "attention_mask" in inputs:
+            self._tokens += int(inputs["attention_mask"].sum())
+        with self.classes_of(inputs, attributes):
+            loss, outputs = super().compute_loss(
+                model, inputs, return_outputs=True, num_items_in_batch=num_items_in_batch
+            )
+        loss = loss + _untouched_image_parts(self.model, inputs)
+        if self._shaper is not None:
+            self._shaper.scale_with(loss, self.shaping_factor(num_items_in_batch))
+        return (loss, outputs) if return_outputs else loss
+
+    def classes_of(
+        self, inputs: Mapping[str, Any], attributes: Mapping[str, Any] | None
+    ) -> AbstractContextManager[Any]:
+        """The context in which the model's routers know their tokens."""
+        if self._shaper is None or attributes is None:
+            return nullcontext()
+        context: AbstractContextManager[Any] = self._shaper.tokens(
+            mask=inputs["attention_mask"], **attributes
+        )
+        return context
+
+    def shaping_factor(self, num_items_in_batch: Tensor | int | None) -> float:
+        """By what the gradient that arrives at the loss is multiplied, so that micro-batches average."""
+        summed = self.model_accepts_loss_kwargs and num_items_in_batch is not None
+        return 1.0 / self.current_gradient_accumulation_steps if summed else 1.0
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Complete a row with the routers' metrics and pass it on."""
+        super().log(logs, start_time)
+        if "loss" not in logs:
+            return
+        seconds = time.perf_counter() - self._since
+        tokens = gather_sum(torch.tensor(float(self._tokens), device=self.args.device))
+        row: dict[str, Any] = {"step": self.state.global_step, "epoch": self.state.epoch}
+        row |= {name: logs[name] for name in ("loss", "learning_rate", "grad_norm") if name in logs}
+        row["tokens_per_second"] = float(tokens) / max(seconds, 1e-9)
+        if self._shaper is not None:
+            row |= self._shaper.metrics()
+        self._on_row(row)
+        self._tokens, self._since = 0, time.perf_counter()
+
+    def gathered_state(self) -> dict[str, Any] | None:
+        """The whole weights on rank 0 where ZeRO-3 has sharded them; None where the model has them itself."""
+        engine = self.model_wrapped
+        if not hasattr(engine, "zero_optimization_partition_weights"):
+            return None
+        if not engine.zero_optimization_partition_weights():
+            return None
+        state: dict[str, Any] = self.accelerator.get_state_dict(engine)
+        return state
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        super()._save_checkpoint(model, trial)
+        barrier()
+        if self.is_world_process_zero():
+            self._folder.complete_checkpoint(self.state.global_step, self._keep)
+        barrier()
+
+
+def _move_to_group(optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter], rate: float) -> None:
+    own = {id(parameter) for parameter in parameters}
+    for group in list(optimizer.param_groups):
+        moved = [parameter for parameter in group["params"] if id(parameter) in own]
+        if moved:
+            group["params"] = [parameter for parameter in group["params"] if id(parameter) not in own]
+            settings = {key: value for key, value in group.items() if key != "params"}
+            optimizer.add_param_group({**settings, "params": moved, "lr": rate})
+
+
+def _untouched_image_parts(model: Any, inputs: Mapping[str, Any]) -> Tensor | float:
+    """Zero, but with the image parts in its graph where a batch without images leaves them out.
+
+    Ranks must reduce the same parameters in every step; without this one whose batch is all text would wait for
+    gradients that never come.
+    """
+    if "pixel_values" in inputs or "input_ids" not in inputs or not hasattr(model, "get_image_features"):
+        return 0.0
+    vision = getattr(model.config, "vision_config", None)
+    if vision is None or not _image_parts_learn(model):
+        return 0.0
+    pixels = torch.zeros(
+        1, 3, vision.image_size, vision.image_size, device=inputs["input_ids"].device, dtype=model.dtype
+    )
+    features = model.get_image_features(pixel_values=pixels)
+    features = getattr(features, "pooler_output", features)
+    flat = [features] if isinstance(features, Tensor) else list(features)
+    return sum((feature.float().sum() for feature in flat), start=torch.zeros((), device=pixels.device)) * 0.0
+
+
+def _image_parts_learn(model: nn.Module) -> bool:
+    from dpsl.train.parts import LANGUAGE_MODEL, ROUTERS, parts_of
+
+    parameters = dict(model.named_parameters())
+    return any(
+        parameters[name].requires_grad
+        for part, names in parts_of(model).items()
+        if part not in (LANGUAGE_MODEL, ROUTERS)
+        for name in names
+    )

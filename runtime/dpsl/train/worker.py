@@ -1,0 +1,147 @@
+"""One rank of a run: the stages in order, from where the run folder says it stands.
+
+    python -m dpsl.train.worker RUN_FOLDER [--quiet]
+
+Every stage begins from the saved model of the stage before, so a resumed run takes the same path as an
+uninterrupted one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dpsl.errors import DpslError
+from dpsl.train.processes import barrier, end_with_parent, first_on_main, prepare_process, rank, world_size
+from dpsl.train.run_folder import RunFolder, RunFolderError, open_run_folder, replacing, write_json
+
+from priorlang.table.prior_table import PriorTable
+from priorlang.training.plan import StagePlan, TrainingPlan
+
+if TYPE_CHECKING:
+    from dpsl.train.stage_data import DataRoom
+
+
+def train_run(path: Path, *, quiet: bool = False) -> None:
+    """Train a run to its end. The process is one rank of it.
+
+    Raises:
+        DpslError: anything the user can mend.
+    """
+    prepare_process()
+    from dpsl.train.console import Console
+    from dpsl.train.models import initial_model, load_processor, load_stage_model
+    from dpsl.train.stage import StageInput, run_stage
+    from dpsl.train.stage_data import DataRoom
+
+    run = open_run_folder(path)
+    plan = TrainingPlan.model_validate_json(run.plan.read_text(encoding="utf-8"))
+    console = Console(quiet=quiet)
+    with ExitStack() as held:
+        if rank() == 0:
+            held.enter_context(run.locked())
+            _clean_up(run, plan)
+        _join()
+        processor = load_processor(plan.processor_source)
+        data = DataRoom(processor)
+        shaped = shaped_steps(run, plan, data)
+        for index, stage in enumerate(plan.stages):
+            if run.stage(stage.name).done:
+                continue
+            console.line(f"── {stage.name} ({index + 1} of {len(plan.stages)})")
+            before = run.stage(plan.stages[index - 1].name).model if index else None
+            model = initial_model(plan) if before is None else load_stage_model(before)
+            table = table_of(run, stage)
+            given = StageInput(run, stage, processor, data, table, sum(shaped[:index]), sum(shaped))
+            run_stage(given, model, console)
+        first_on_main(lambda: _keep_final_model(run, plan))
+
+
+def shaped_steps(run: RunFolder, plan: TrainingPlan, data: DataRoom) -> list[int]:
+    """Shaped optimizer steps of each stage: those that a prior's schedule counts."""
+    from dpsl.train.arguments import planned_steps
+
+    counts = []
+    for stage in plan.stages:
+        counted = stage.shape and stage.max_steps < 0
+        samples = len(data.load(stage, table_of(run, stage)).train) if counted else 0
+        counts.append(planned_steps(stage, samples, world_size()) if stage.shape else 0)
+    return counts
+
+
+def table_of(run: RunFolder, stage: StagePlan) -> PriorTable | None:
+    """The compiled prior of a stage: its own, or the run's."""
+    if stage.prior is None:
+        return None
+    own = run.stage(stage.name).prior_table
+    return PriorTable.load(own if own.is_file() else run.prior_table)
+
+
+def _clean_up(run: RunFolder, plan: TrainingPlan) -> None:
+    """Drop what a kill left half-done, and what will be done again."""
+    _check_world(run)
+    names = [stage.name for stage in plan.stages]
+    for name in names:
+        run.stage(name).drop_unfinished()
+    current = next((name for name in names if not run.stage(name).done), None)
+    if current is not None:
+        checkpoints = run.stage(current).checkpoints()
+        run.rewind_metrics(names, current, checkpoints[-1] if checkpoints else 0)
+
+
+def _check_world(run: RunFolder) -> None:
+    environment = json.loads(run.environment.read_text(encoding="utf-8")) if run.environment.is_file() else {}
+    known = environment.setdefault("processes", world_size())
+    if known != world_size():
+        raise RunFolderError(
+            str(run.path),
+            f"the run began with {known} process(es) and DeepSpeed's checkpoints only fit as many, not {world_size()}",
+            f"resume with `--processes {known}`",
+        )
+    write_json(run.environment, environment)
+
+
+def _join() -> None:
+    """Make this process one of the ranks, so that they can wait for each other."""
+    import deepspeed
+
+    deepspeed.init_distributed(verbose=False)
+    barrier()
+
+
+def _keep_final_model(run: RunFolder, plan: TrainingPlan) -> None:
+    if not run.model.is_dir():
+        with replacing(run.model) as beside:
+            shutil.copytree(run.stage(plan.stages[-1].name).model, beside, copy_function=_link_or_copy)
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    """The final model is the last stage's: one copy on disk where the file system allows."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
+def main() -> None:
+    """The command line of a rank that torchrun starts."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--quiet", action="store_true")
+    arguments = parser.parse_args()
+    end_with_parent()
+    try:
+        train_run(arguments.run, quiet=arguments.quiet)
+    except DpslError as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)  # noqa: T201  (the only voice of a rank)
+        os._exit(1)
+
+
+if __name__ == "__main__":
+    main()

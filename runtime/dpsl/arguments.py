@@ -1,0 +1,107 @@
+"""What the public loss accepts: each check raises one ValueError that names what was given and what fits."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from dpsl.ecdf import RANK_METHODS, TARGETS
+
+Reduction = Literal["tokens", "sum", "mean"]
+REDUCTIONS: tuple[str, ...] = get_args(Reduction)
+
+
+def check_options(target: str, ranks: str, reduction: str, min_population: int) -> None:
+    """Reject options that are not among those offered."""
+    offered = {
+        "target": (target, TARGETS),
+        "ranks": (ranks, RANK_METHODS),
+        "reduction": (reduction, REDUCTIONS),
+    }
+    for option, (given, choices) in offered.items():
+        if given not in choices:
+            raise ValueError(f"{option} must be one of {', '.join(map(repr, choices))}, not {given!r}")
+    if isinstance(min_population, bool) or not isinstance(min_population, int) or min_population < 1:
+        raise ValueError(f"min_population must be an integer of at least 1, not {min_population!r}")
+
+
+def check_logits(logits: Tensor) -> None:
+    """Reject anything but floating-point [N, K] with at least two experts."""
+    if not isinstance(logits, Tensor) or not logits.is_floating_point():
+        raise ValueError(f"logits must be a floating-point tensor [N, K], not {_described(logits)}")
+    if logits.ndim != 2:
+        raise ValueError(
+            f"logits must have shape [N, K], not {list(logits.shape)}: flatten the token dimensions into N"
+        )
+    if logits.shape[1] < 2:
+        raise ValueError(f"logits of shape {list(logits.shape)} have too few experts: K must be at least 2")
+
+
+def check_alpha(alpha: Tensor, experts: int | None = None) -> Tensor:
+    """α as [R, K] float64 without gradient.
+
+    Args:
+        alpha: [K] or [P, K].
+        experts: the K it must have, where that is known.
+    """
+    if not isinstance(alpha, Tensor) or alpha.dtype == torch.bool or alpha.is_complex():
+        raise ValueError(f"alpha must be a tensor of real numbers, [K] or [P, K], not {_described(alpha)}")
+    if alpha.requires_grad:
+        raise ValueError("alpha requires grad, but the loss has no gradient for it: pass alpha.detach()")
+    if alpha.ndim not in (1, 2) or 0 in alpha.shape or alpha.shape[-1] < 2:
+        raise ValueError(f"alpha must have shape [K] or [P, K] with K of at least 2, not {list(alpha.shape)}")
+    if experts is not None and alpha.shape[-1] != experts:
+        raise ValueError(
+            f"alpha of shape {list(alpha.shape)} is for {alpha.shape[-1]} experts, but logits have {experts}"
+        )
+    alpha_RK = alpha.detach().double().reshape(-1, alpha.shape[-1])
+    if not bool((torch.isfinite(alpha_RK) & (alpha_RK > 0)).all()):
+        raise ValueError("alpha must be positive and finite everywhere")
+    return alpha_RK
+
+
+def check_population(
+    population: Tensor | None, logits: Tensor, alpha_RK: Tensor, *, shared: bool
+) -> tuple[Tensor, int]:
+    """Populations of the tokens, int64 on the device of the logits, and their number.
+
+    Args:
+        population: [N] or None.
+        logits: [N, K].
+        alpha_RK: the priors.
+        shared: one prior serves all populations, which are then renumbered without gaps.
+    """
+    tokens, priors = len(logits), len(alpha_RK)
+    if population is None:
+        if priors > 1:
+            raise ValueError(f"alpha holds {priors} priors, so population must tell which one a token has")
+        return torch.zeros(tokens, dtype=torch.int64, device=logits.device), 1
+    if not isinstance(population, Tensor) or population.dtype not in _INTEGERS:
+        raise ValueError(f"population must be an int64 tensor [N], not {_described(population)}")
+    if population.shape != (tokens,):
+        raise ValueError(
+            f"population must have shape [{tokens}] as logits are {list(logits.shape)}, "
+            f"not {list(population.shape)}"
+        )
+    population_N = population.to(logits.device, torch.int64)
+    if shared:
+        present_P, code_N = torch.unique(population_N, return_inverse=True)
+        ignored = int((present_P < 0).sum())
+        return code_N - ignored, len(present_P) - ignored
+    largest = int(population_N.max()) if tokens else -1
+    if largest >= priors:
+        raise ValueError(
+            f"population {largest} has no prior: alpha of shape {list(alpha_RK.shape)} has {priors}"
+        )
+    return population_N, priors
+
+
+_INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
+
+
+def _described(value: object) -> str:
+    if isinstance(value, Tensor):
+        return f"a {str(value.dtype).removeprefix('torch.')} tensor of shape {list(value.shape)}"
+    return f"a {type(value).__name__}"

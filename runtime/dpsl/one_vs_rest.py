@@ -1,0 +1,62 @@
+"""One-vs-rest logits ℓ_k = z_k − logsumexp_{i≠k} z_i = logit p_k, and the way back from them.
+
+ℓ does not saturate where p does, so what is computed from it stays finite at any logit gap.
+
+Dimensions: K experts, N tokens. Experts come first: reductions over them, and look-ups per expert, then run
+along contiguous memory.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+_NOTHING = -80.0
+"""Exponents end here: e^−80 changes no sum with a 1 in it, and smaller ones take a slow path in libm."""
+
+
+class OneVsRest(NamedTuple):
+    """One-vs-rest logits [K, N], and the expert with the largest logit [1, N] of each token."""
+
+    ell_KN: Tensor
+    top_1N: Tensor
+
+
+def one_vs_rest(logits_KN: Tensor) -> OneVsRest:
+    """The one-vs-rest logits of at least two experts; a logit of −∞ is read as a very low one."""
+    logits_KN = logits_KN.clamp(min=torch.finfo(logits_KN.dtype).min / 4)
+    largest_1N, top_1N = logits_KN.max(0, keepdim=True)
+    below_KN = logits_KN.sub_(largest_1N)
+    second_1N = below_KN.scatter(0, top_1N, -torch.inf).amax(0, keepdim=True)
+    # Masses of all but the top expert, relative to the second: at least one of them is 1.
+    mass_KN = (below_KN - second_1N).clamp_(_NOTHING, 0).exp_().scatter_(0, top_1N, 0.0)
+    mass_1N = mass_KN.sum(0, keepdim=True)
+    # The top expert's mass is 1 relative to itself, so that no logarithm cancels.
+    others_KN = (mass_1N - mass_KN).mul_(second_1N.clamp(min=_NOTHING).exp_()).add_(1.0)
+    ell_KN = below_KN.sub_(others_KN.log_()).scatter_(0, top_1N, -(second_1N + mass_1N.log()))
+    return OneVsRest(ell_KN, top_1N)
+
+
+def gradient_to_logits(gradient_KN: Tensor, routing: OneVsRest) -> Tensor:
+    """Carry a gradient r with respect to ℓ back to the logits.
+
+    With s_k = r_k / (1 − p_k) and S = Σ_{k≠k*} s_k over all but the top expert k*,
+
+        g_{k*} = r_{k*} − p_{k*} S
+        g_k    = s_k − p_k S − r_{k*} q_k,   q the softmax over all experts but k*.
+    """
+    ell_KN, top_1N = routing
+    top_gradient_1N, top_ell_1N = gradient_KN.gather(0, top_1N), ell_KN.gather(0, top_1N)
+    second_1N = ell_KN.scatter(0, top_1N, -torch.inf).amax(0, keepdim=True)
+    # Odds p / (1 − p) of all but the top expert, relative to the second's.
+    odds_KN = (ell_KN - second_1N).clamp_(_NOTHING, 0).exp_().scatter_(0, top_1N, 0.0)
+    second_odds_1N = second_1N.clamp(min=_NOTHING).exp_()
+    over_complement_KN = (odds_KN * second_odds_1N).add_(1.0)  # 1 / (1 − p)
+    share_KN = odds_KN.div_(over_complement_KN)  # p, relative to the second's odds
+    through_KN = over_complement_KN.mul_(gradient_KN).scatter_(0, top_1N, 0.0)
+    through_1N = through_KN.sum(0, keepdim=True)
+    per_share_1N = second_odds_1N * through_1N + top_gradient_1N / share_KN.sum(0, keepdim=True)
+    top_result_1N = top_gradient_1N - top_ell_1N.sigmoid() * through_1N
+    return through_KN.addcmul_(share_KN, per_share_1N, value=-1).scatter_(0, top_1N, top_result_1N)

@@ -1,1 +1,44 @@
-"""The engine."""
+"""The engine: a prior table in, gradients and metrics out.
+
+Names are imported when first used, so that a part which needs no torch never waits for it.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dpsl.loss import dirichlet_prior_shaping_loss
+    from dpsl.module import DirichletPriorShaping
+    from dpsl.shaper import Shaper, attach
+    from dpsl.statistics import RoutingStatistics
+    from dpsl.upcycle.api import upcycle
+    from dpsl.upcycle.storage import load_model
+
+_HOMES = {
+    "DirichletPriorShaping": "dpsl.module",
+    "RoutingStatistics": "dpsl.statistics",
+    "Shaper": "dpsl.shaper",
+    "attach": "dpsl.shaper",
+    "dirichlet_prior_shaping_loss": "dpsl.loss",
+    "load_model": "dpsl.upcycle",
+}
+
+__all__ = [
+    "DirichletPriorShaping",
+    "RoutingStatistics",
+    "Shaper",
+    "attach",
+    "dirichlet_prior_shaping_loss",
+    "load_model",
+    "upcycle",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "upcycle":
+        return import_module("dpsl.upcycle")
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

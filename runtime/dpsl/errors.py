@@ -1,0 +1,69 @@
+"""The errors that the engine raises for a user's mistake: each names the place and the fix."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class DpslError(Exception):
+    """Something the user can mend.
+
+    Args:
+        place: what is wrong and where, `layer 5 (model.layers.5.mlp.gate)`.
+        problem: what was found there.
+        fix: what to do about it.
+    """
+
+    def __init__(self, place: str, problem: str, fix: str) -> None:
+        self.place = place
+        self.problem = problem
+        self.fix = fix
+        super().__init__(f"{place}: {problem}; {fix}")
+
+
+class AttachError(DpslError):
+    """A prior table and a model, or the tokens given for it, do not fit together."""
+
+
+class UpcycleError(DpslError):
+    """A model cannot be made a mixture of experts as asked."""
+
+
+class StatisticsError(DpslError):
+    """A file of routing statistics cannot be read."""
+
+
+@dataclass(frozen=True)
+class DataProblem:
+    """One thing wrong with the data: where, what, and what to do about it."""
+
+    place: str
+    problem: str
+    fix: str
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.problem}; {self.fix}"
+
+
+class DataError(DpslError):
+    """The data cannot be trained on. Place, problem and fix are those of the first problem.
+
+    Args:
+        problems: everything found; the message lists the first ten.
+    """
+
+    SHOWN = 10
+
+    def __init__(self, problems: Sequence[DataProblem]) -> None:
+        first = problems[0]
+        super().__init__(first.place, first.problem, first.fix)
+        self.problems = tuple(problems)
+
+    def __str__(self) -> str:
+        if len(self.problems) == 1:
+            return str(self.problems[0])
+        lines = [str(problem) for problem in self.problems[: self.SHOWN]]
+        if len(self.problems) > self.SHOWN:
+            lines.append(f"… and {len(self.problems) - self.SHOWN:,} more")
+        return "\n  ".join([f"{len(self.problems):,} problems in the data:", *lines])

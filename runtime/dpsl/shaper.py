@@ -1,0 +1,196 @@
+"""`dpsl.attach`: a prior table shapes the routers of a live model, from outside.
+
+Every router is hooked. In the forward pass its logits give statistics and, where a token class has a prior,
+the gradient of the shaping loss; in the backward pass that gradient joins the router's own, times the
+gradient that arrived at the loss. No model code is changed, and `detach` removes every trace.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from dpsl.errors import AttachError
+from dpsl.routers.find import find_routers
+from dpsl.routers.found import FoundRouter
+from dpsl.shaping.accumulator import RoutingAccumulator
+from dpsl.shaping.layout import table_layout
+from dpsl.shaping.matching import match_routers
+from dpsl.shaping.metrics import RoutingMetrics
+from dpsl.shaping.passes import ForwardPasses, is_differentiable_scalar
+from dpsl.shaping.prior_loss import PriorLoss, Ranks, Scope, Target
+from dpsl.shaping.router_hook import RouterHook
+from dpsl.shaping.schedule import schedule_factor
+from dpsl.shaping.token_classes import Codes, token_classes
+from dpsl.statistics import RoutingStatistics
+from priorlang.table.prior_table import PriorTable
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """What one router got in the latest backward pass.
+
+    Attributes:
+        layer: decoder-layer index.
+        router: path of its module.
+        gradient_norm: norm of the shaping gradient handed to its logits, all factors included; None: none
+            came.
+        scale: the gradient that arrived at the loss, times the caller's factor; None: none came.
+    """
+
+    layer: int
+    router: str
+    gradient_norm: float | None
+    scale: float | None
+
+
+def attach(
+    model: nn.Module,
+    table: PriorTable,
+    *,
+    ranks: Ranks = "histogram",
+    scope: Scope = "global",
+    routers: Sequence[str | FoundRouter] | None = None,
+    target: Target = "eq4",
+    min_population: int = 1,
+    shaping: bool = True,
+) -> Shaper:
+    """Find a model's routers and shape them by a prior table.
+
+    Args:
+        model: the model whose loss is differentiated. Attach after `deepspeed.initialize` where that swaps
+            modules.
+        table: the compiled prior.
+        ranks: empirical CDF by exact sorting, or by histograms of ℓ.
+        scope: tokens that make up an empirical CDF: those of all ranks (`global`) or of this one (`micro`).
+        routers: names of routers, where a model has more of them than the prior means.
+        target: rank target; `eq4` is the paper's.
+        min_population: smaller populations are left out.
+        shaping: False: only watch, for a stage that is not shaped.
+
+    Raises:
+        AttachError: the model has no routers, or they do not fit the table.
+    """
+    matched = match_routers(model, find_routers(model, routers), table)
+    return Shaper(model, matched, PriorLoss(table, ranks, target, min_population, scope), shaping=shaping)
+
+
+class Shaper:
+    """The live link between a prior table and a model; made by `attach`.
+
+    Attributes:
+        table: the prior table.
+        routers: the routers found, in the order of the table's layers.
+    """
+
+    def __init__(
+        self, model: nn.Module, routers: tuple[FoundRouter, ...], loss: PriorLoss, *, shaping: bool
+    ) -> None:
+        self.table: PriorTable = loss.table
+        self.routers = routers
+        self._shaping = shaping
+        self._progress: tuple[int, int] | None = None
+        self._passes = ForwardPasses(shaping=shaping)
+        layout = table_layout(loss.table)
+        experts = loss.table.header.experts
+        self._metrics = RoutingMetrics(tuple(loss.table.layer.tolist()), experts)
+        self._accumulator = RoutingAccumulator(layout, experts)
+        self._handles = self._passes.watch(model)
+        for position, router in enumerate(routers):
+            hook = RouterHook(
+                router, position, layout.layers[position], loss,
+                self._passes, self._accumulator, self._metrics, self.schedule_factor,
+            )  # fmt: skip
+            self._handles.append(router.module.register_forward_hook(hook))
+
+    def tokens(self, mask: Tensor | None = None, **attributes: Codes) -> AbstractContextManager[None]:
+        """Describe the tokens of the forward passes within the `with`.
+
+        Args:
+            mask: [B, S], 0 for padding, which counts nowhere; None: every token counts.
+            attributes: for each attribute of the prior, codes [B, S] or [B], a member name for each
+                sequence, or one for all. One that is left out is `unknown`, where the prior has that
+                member.
+
+        Raises:
+            AttachError: they do not fit the prior or each other.
+        """
+        return self._passes.describing(token_classes(self.table.header.attributes, attributes, mask))
+
+    def set_progress(self, step: int, total: int) -> None:
+        """Say how many shaped optimizer steps are done, of how many: this drives the prior's schedule."""
+        self._progress = (step, total)
+
+    def schedule_factor(self) -> float:
+        """The factor on every weight now.
+
+        Raises:
+            AttachError: the prior has a schedule, and nobody has said where in it training is.
+        """
+        header = self.table.header
+        if header.schedule and self._progress is None:
+            raise AttachError(
+                "schedule",
+                "the prior has one, and training has not said where in it it is",
+                "call shaper.set_progress",
+            )
+        return schedule_factor(header.schedule, header.schedule_unit, *(self._progress or (0, 0)))
+
+    def scale_with(self, loss: Tensor, factor: float = 1.0) -> None:
+        """Scale the shaping gradient by the gradient that will arrive at `loss`, times `factor`.
+
+        For a loss that is not the model's own `output.loss`, which is taken otherwise. It covers every
+        forward pass whose backward pass is still to come. `factor` corrects a trainer that scales gradients
+        elsewhere.
+
+        Raises:
+            AttachError: the loss is no differentiable scalar.
+        """
+        if not is_differentiable_scalar(loss):
+            raise AttachError(
+                "shaper.scale_with(loss)",
+                "it is no differentiable scalar",
+                "give the loss whose backward will run",
+            )
+        self._passes.bind(loss, factor)
+
+    def metrics(self, *, across_ranks: bool = False) -> dict[str, float]:
+        """Means over the forward passes since the last call; empty where there was none.
+
+        `dpsl`: Σ over layers of weight · loss (only where shaping); `load_cov`: deviation over mean of the
+            experts'
+        load; `load_max`: largest over mean load; `routing_entropy`: exp of a token's mean entropy, over K;
+        `dead_fraction`: experts without a token; `top1_score`: mean largest p. Means over layers, and for
+            each layer
+        as `layer.3.load_cov`.
+
+        Args:
+            across_ranks: over the tokens of all ranks, each of which must then call this.
+        """
+        return self._metrics.take(shaped=self._shaping, across_ranks=across_ranks)
+
+    def statistics(self) -> RoutingStatistics:
+        """Routing since `reset_statistics`, over all ranks, each of which must call this."""
+        return self._accumulator.statistics(self.table)
+
+    def reset_statistics(self) -> None:
+        """Start the statistics anew."""
+        self._accumulator.reset()
+
+    def arrivals(self) -> tuple[Arrival, ...]:
+        """For each router, the shaping gradient that the latest forward pass got in its backward pass."""
+        step = self._passes.latest
+        norms = {layer: float(norm) for layer, norm in step.arrived.items()} if step is not None else {}
+        scale = float(step.scale) if step is not None and step.scale is not None else None
+        return tuple(
+            Arrival(router.layer, router.name, norms.get(router.layer), scale) for router in self.routers
+        )
+
+    def detach(self) -> None:
+        """Remove every hook: the model is as it was."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()

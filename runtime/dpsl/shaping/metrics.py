@@ -1,0 +1,101 @@
+"""A few numbers about routing since the last time they were asked for."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+_MEANS = ("load_cov", "load_max", "routing_entropy", "dead_fraction", "top1_score")
+
+
+class RoutingMetrics:
+    """Running sums over all tokens that count, one row for each routed layer.
+
+    Args:
+        layers: decoder-layer indices.
+        experts: K.
+    """
+
+    def __init__(self, layers: tuple[int, ...], experts: int) -> None:
+        self._layers = layers
+        self._experts = experts
+        self._sums: Tensor | None = None
+
+    def add(
+        self, position: int, log_p_NK: Tensor, load_K: Tensor, counted_N: Tensor, value: Tensor | None
+    ) -> None:
+        """Add one pass of a layer.
+
+        Args:
+            position: the layer's place among the routed.
+            log_p_NK: log-probabilities.
+            load_K: top-k slots each expert took.
+            counted_N: 1 for a token that counts, 0 for padding.
+            value: the layer's weighted shaping loss, where it is shaped.
+        """
+        if self._sums is None:
+            shape = (len(self._layers), self._experts + 5)
+            self._sums = torch.zeros(shape, dtype=torch.float64, device=log_p_NK.device)
+        entropy_N = -(log_p_NK.exp() * log_p_NK).nan_to_num(0.0).sum(-1)
+        sums = [
+            counted_N.sum(),
+            (entropy_N * counted_N).sum(),
+            (log_p_NK.amax(-1).exp() * counted_N).sum(),
+            value if value is not None else counted_N.new_zeros(()),
+            counted_N.new_ones(()),
+        ]
+        row = torch.cat([torch.stack([number.double() for number in sums]), load_K.double()])
+        self._sums[position] += row.to(self._sums.device)
+
+    def take(self, *, shaped: bool, across_ranks: bool) -> dict[str, float]:
+        """The metrics since the last call, and a fresh start; empty where no token was seen."""
+        sums, self._sums = self._sums, None
+        if across_ranks and torch.distributed.is_available() and torch.distributed.is_initialized():
+            sums = sums if sums is not None else self._nothing()
+            torch.distributed.all_reduce(sums)
+        if sums is None:
+            return {}
+        metrics: dict[str, float] = {}
+        seen = 0
+        for layer, row in zip(self._layers, sums.tolist(), strict=True):
+            if row[0] == 0:
+                continue
+            seen += 1
+            here = _layer_metrics(row, self._experts)
+            metrics |= {
+                f"layer.{layer}.{name}": number for name, number in here.items() if shaped or name != "dpsl"
+            }
+        if not seen:
+            return {}
+        means = {name: _mean(metrics, name) for name in _MEANS}
+        total = (
+            {"dpsl": sum(number for name, number in metrics.items() if name.endswith(".dpsl"))}
+            if shaped
+            else {}
+        )
+        return {**total, **means, **metrics}
+
+    def _nothing(self) -> Tensor:
+        device = "cuda" if torch.distributed.get_backend() == "nccl" else "cpu"
+        return torch.zeros((len(self._layers), self._experts + 5), dtype=torch.float64, device=device)
+
+
+def _layer_metrics(row: list[float], experts: int) -> dict[str, float]:
+    tokens, entropy, top1, value, passes, *load = row
+    mean = sum(load) / experts
+    deviation = math.sqrt(sum((slots - mean) ** 2 for slots in load) / experts)
+    return {
+        "dpsl": value / passes,
+        "load_cov": deviation / mean,
+        "load_max": max(load) / mean,
+        "routing_entropy": math.exp(entropy / tokens) / experts,
+        "dead_fraction": sum(slots == 0 for slots in load) / experts,
+        "top1_score": top1 / tokens,
+    }
+
+
+def _mean(metrics: dict[str, float], name: str) -> float:
+    numbers = [number for key, number in metrics.items() if key.endswith(f".{name}")]
+    return sum(numbers) / len(numbers)

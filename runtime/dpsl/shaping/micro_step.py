@@ -1,0 +1,101 @@
+"""One forward pass of the model, from its routers' outputs to the end of its backward pass.
+
+Gradients are computed in the forward pass, unscaled. A recomputation under checkpointing takes them from
+here: it is identical by construction, and no rank starts a collective inside its backward pass. Nothing but
+    the autograd
+graph and the hook on the loss holds a micro-step, so its memory goes with the graph's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dpsl.errors import AttachError
+from dpsl.shaping.token_classes import TokenClasses
+
+_FINGERPRINT_ROWS = 8
+
+
+class MicroStep:
+    """The state of one forward pass.
+
+    Args:
+        classes: the tokens it sees.
+        shapes: whether its routers are shaped; else they are only watched.
+    """
+
+    def __init__(self, classes: TokenClasses, *, shapes: bool) -> None:
+        self.classes = classes
+        self.shapes = shapes
+        self.seen: set[int] = set()
+        self.expected: set[int] = set()
+        """Layers whose graph waits for a gradient."""
+        self.arrived: dict[int, Tensor] = {}
+        """Layers whose gradient was handed over: its norm."""
+        self.scale: Tensor | None = None
+        self._gradient_NK: dict[int, Tensor] = {}
+        self._fingerprint: dict[int, Tensor] = {}
+        self._binding: object | None = None
+
+    def keep(self, layer: int, logits_NK: Tensor, gradient_NK: Tensor) -> None:
+        """Keep a layer's gradient for the backward pass, and what its recomputation is recognised by."""
+        self._gradient_NK[layer] = gradient_NK
+        self._fingerprint[layer] = logits_NK[:_FINGERPRINT_ROWS].detach().clone()
+
+    def gradient_of(self, layer: int) -> Tensor | None:
+        """[N, K], the gradient of the shaping term by the layer's logits, before any scale."""
+        return self._gradient_NK.get(layer)
+
+    def distance(self, layer: int, logits_NK: Tensor) -> float:
+        """How far logits are from those that this micro-step saw in a layer."""
+        return float((self._fingerprint[layer] - logits_NK[:_FINGERPRINT_ROWS]).abs().max())
+
+    def bind(self, loss: Tensor, factor: float) -> None:
+        """Take the scale from the gradient that will arrive at `loss`; a later binding replaces this one."""
+        binding = self._binding = object()
+
+        def on_gradient(gradient: Tensor) -> None:
+            if self._binding is binding:
+                self.scale = gradient.detach() * factor
+
+        hooked: Any = loss
+        hooked.register_hook(on_gradient)
+
+    def scaled(self, layer: int, place: str) -> Tensor:
+        """The layer's gradient times the scale, as it is handed to the router.
+
+        Raises:
+            AttachError: the backward pass started at no loss that is bound.
+        """
+        if self.scale is None:
+            raise AttachError(
+                place,
+                "the backward pass reached it before any loss told the scale of its shaping gradient",
+                "call shaper.scale_with(loss) on the loss you differentiate, as the model returned none",
+            )
+        gradient_NK = self._gradient_NK[layer]
+        gradient_NK = gradient_NK * self.scale.to(gradient_NK.device, gradient_NK.dtype)
+        self.arrived[layer] = gradient_NK.detach().norm()
+        return gradient_NK
+
+
+def recomputed_step(steps: Iterable[MicroStep], layer: int, logits_NK: Tensor) -> MicroStep | None:
+    """The micro-step whose recomputation shows these logits in a layer.
+
+    It is one that still waits for its gradient, and of several the one that saw the same logits.
+    """
+    with torch.no_grad():
+        fitting = [step for step in steps if _fits(step, layer, logits_NK)]
+        waiting = [step for step in fitting if layer not in step.arrived] or fitting
+        if len(waiting) < 2:
+            return waiting[0] if waiting else None
+        return min(waiting, key=lambda step: step.distance(layer, logits_NK))
+
+
+def _fits(step: MicroStep, layer: int, logits_NK: Tensor) -> bool:
+    gradient_NK = step.gradient_of(layer)
+    return gradient_NK is not None and gradient_NK.shape == logits_NK.shape

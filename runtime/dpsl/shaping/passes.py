@@ -1,0 +1,108 @@
+"""The model's forward passes, each with the tokens it sees and the loss it ends in."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, TypeGuard
+from weakref import WeakSet
+
+import torch
+from torch import Tensor, nn
+
+from dpsl.errors import AttachError
+from dpsl.shaping.micro_step import MicroStep, recomputed_step
+from dpsl.shaping.token_classes import TokenClasses
+
+_WAITING = 64
+"""Forward passes that may wait for their loss at once."""
+
+
+class ForwardPasses:
+    """Which micro-step a router's forward pass belongs to.
+
+    Args:
+        shaping: whether routers are shaped at all.
+    """
+
+    def __init__(self, *, shaping: bool) -> None:
+        self.latest: MicroStep | None = None
+        self._shaping = shaping
+        self._classes: TokenClasses | None = None
+        self._grad_enabled = True
+        self._current: MicroStep | None = None
+        self._alive: WeakSet[MicroStep] = WeakSet()
+        self._waiting: deque[MicroStep] = deque(maxlen=_WAITING)
+        self._binds_itself = True
+        self._delivered = False
+
+    @contextmanager
+    def describing(self, classes: TokenClasses) -> Iterator[None]:
+        """Forward passes within see these tokens."""
+        self._check_delivery()
+        self._waiting = deque((step for step in self._waiting if step.scale is None), maxlen=_WAITING)
+        outer = self._classes, self._current, self._grad_enabled
+        self._classes, self._current, self._grad_enabled = classes, None, torch.is_grad_enabled()
+        try:
+            yield
+        finally:
+            self._classes, self._current, self._grad_enabled = outer
+
+    def watch(self, model: nn.Module) -> list[torch.utils.hooks.RemovableHandle]:
+        """Hook the model itself, to see where its passes begin and end."""
+        return [model.register_forward_pre_hook(self._begin), model.register_forward_hook(self._end)]
+
+    def first(self, layer: int) -> MicroStep | None:
+        """The micro-step of a router's first forward pass; None where no tokens are described."""
+        if self._classes is None:
+            return None
+        if self._current is None or layer in self._current.seen:
+            shapes = self._shaping and self._grad_enabled
+            self._current = self.latest = MicroStep(self._classes, shapes=shapes)
+            if shapes:
+                self._alive.add(self._current)
+                self._waiting.append(self._current)
+        self._current.seen.add(layer)
+        return self._current
+
+    def recomputed(self, layer: int, logits_NK: Tensor) -> MicroStep | None:
+        """The micro-step of a router's forward pass that is recomputed within a backward pass."""
+        return recomputed_step(self._alive, layer, logits_NK)
+
+    def bind(self, loss: Tensor, factor: float) -> None:
+        """Take the scale of every pass that still waits for it from the gradient that arrives at `loss`."""
+        self._binds_itself = False
+        for step in self._waiting:
+            step.bind(loss, factor)
+
+    def _begin(self, _model: nn.Module, _args: Any) -> None:
+        self._current, self._grad_enabled = None, torch.is_grad_enabled()
+
+    def _end(self, _model: nn.Module, _args: Any, output: Any) -> None:
+        loss = output.get("loss") if isinstance(output, dict) else getattr(output, "loss", None)
+        step, self._current = self._current, None
+        if self._binds_itself and step is not None and is_differentiable_scalar(loss):
+            step.bind(loss, 1.0)
+
+    def _check_delivery(self) -> None:
+        """After the first backward pass: every router that waited for a gradient must have got it.
+
+        Raises:
+            AttachError: one did not.
+        """
+        step = self.latest
+        if self._delivered or step is None or step.scale is None:
+            return
+        self._delivered = True
+        if missed := sorted(step.expected - set(step.arrived)):
+            raise AttachError(
+                f"layer {missed[0]}",
+                "no gradient passed its router: the experts are not combined with anything in its output",
+                "this kind of router needs an adapter of its own in dpsl/routers",
+            )
+
+
+def is_differentiable_scalar(loss: Any) -> TypeGuard[Tensor]:
+    """Whether a backward pass can start here."""
+    return isinstance(loss, Tensor) and loss.numel() == 1 and loss.requires_grad

@@ -1,0 +1,69 @@
+"""The shaping loss of one layer under a prior table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+import torch
+from torch import Tensor
+
+from dpsl.beta import BetaMarginals
+from dpsl.loss import ShapingResult, shaping_loss_and_gradient
+from dpsl.shaping.layout import LayerLayout
+from priorlang.table.prior_table import PriorTable
+
+Ranks: TypeAlias = Literal["sort", "histogram"]
+Scope: TypeAlias = Literal["global", "micro"]
+Target: TypeAlias = Literal["eq4", "mid", "ustat"]
+
+
+@dataclass(frozen=True, eq=False)
+class PriorLoss:
+    """How logits are compared with a table's priors; see `dpsl.attach` for the choices."""
+
+    table: PriorTable
+    ranks: Ranks
+    target: Target
+    min_population: int
+    scope: Scope
+    _on_device: dict[torch.device, tuple[BetaMarginals, Tensor]] = field(default_factory=dict)
+
+    def of_layer(
+        self, layout: LayerLayout, logits_NK: Tensor, class_N: Tensor, group_N: Tensor, factor: float
+    ) -> ShapingResult:
+        """Weighted loss and gradient of one layer's tokens.
+
+        Args:
+            layout: the layer.
+            logits_NK: its router's logits, detached.
+            class_N: token classes, anything valid where the token does not count.
+            group_N: groups within the layer, -1 where the token does not count.
+            factor: of the schedule, on every weight.
+        """
+        marginals, weight_R = self._tensors(logits_NK.device)
+        shaped_N = (group_N >= 0) & (group_N < layout.populations)
+        return shaping_loss_and_gradient(
+            logits_NK,
+            layout.row_C.to(class_N.device)[class_N],
+            torch.where(shaped_N, group_N, -1),
+            marginals,
+            populations=layout.populations,
+            weight_R=weight_R * factor,
+            target=self.target,
+            ranks=self.ranks,
+            min_population=self.min_population,
+            group=self._group(),
+        )
+
+    def _tensors(self, device: torch.device) -> tuple[BetaMarginals, Tensor]:
+        if device not in self._on_device:
+            weight_R = torch.as_tensor(self.table.weight, dtype=torch.float32, device=device)
+            self._on_device[device] = BetaMarginals.from_table(self.table, device), weight_R
+        return self._on_device[device]
+
+    def _group(self) -> torch.distributed.ProcessGroup | None:
+        distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
+        if self.scope == "micro" or not distributed or torch.distributed.get_world_size() == 1:
+            return None
+        return torch.distributed.group.WORLD

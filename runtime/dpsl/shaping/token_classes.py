@@ -1,0 +1,149 @@
+"""What a caller says about a batch's tokens, as one token class for every token."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+
+from dpsl.errors import AttachError
+from priorlang.diagnostics.suggest import closest, listing
+from priorlang.table.prior_table import UNKNOWN, TableAttribute
+
+Codes: TypeAlias = Tensor | Sequence[str] | str
+IGNORED = -1
+
+
+class TokenClasses:
+    """The token classes of one batch.
+
+    Codes may say less than the batch's shape (one name for all, one per sequence), so the class of every
+    token is made when a router shows how many tokens there are.
+    """
+
+    def __init__(self, classes: Tensor, mask_BS: Tensor | None) -> None:
+        self._classes = classes
+        self._mask_BS = mask_BS
+        self._resolved: dict[tuple[int, torch.device], Tensor] = {}
+
+    def of_tokens(self, tokens: int, device: torch.device) -> Tensor:
+        """[N] int64: the class of each token, -1 where padding.
+
+        Raises:
+            AttachError: the batch described has another number of tokens.
+        """
+        key = (tokens, device)
+        if key not in self._resolved:
+            self._resolved[key] = self._resolve(tokens).to(device)
+        return self._resolved[key]
+
+    def _resolve(self, tokens: int) -> Tensor:
+        classes = self._classes
+        sequences = classes.shape[0] if classes.dim() else 1
+        if classes.dim() < 2 and self._mask_BS is not None:
+            classes = classes[..., None].expand(self._mask_BS.shape)
+        elif classes.dim() < 2 and tokens % sequences == 0:
+            classes = classes.reshape(-1, 1).expand(sequences, tokens // sequences)
+        if classes.numel() != tokens:
+            shape = "×".join(map(str, classes.shape))
+            raise AttachError(
+                "shaper.tokens(…)",
+                f"it describes {classes.numel()} tokens ({shape}), the router saw {tokens}",
+                "give codes and mask of the sequence as the decoder sees it, after image tokens expand",
+            )
+        if self._mask_BS is not None:
+            classes = torch.where(self._mask_BS.to(classes.device), classes, IGNORED)
+        return classes.reshape(-1)
+
+
+def token_classes(
+    attributes: Sequence[TableAttribute], given: Mapping[str, Codes], mask: Tensor | None
+) -> TokenClasses:
+    """The token classes that codes or member names make up; the first attribute is the most significant
+    digit.
+
+    Args:
+        attributes: those of the table.
+        given: per attribute, codes [B, S] or [B], one member name per sequence, or one for all.
+        mask: [B, S], 0 where padding; None: every token counts.
+
+    Raises:
+        AttachError: an attribute the prior does not have, one that is missing, an unknown member or code,
+            or shapes that do not agree.
+    """
+    names = [attribute.name for attribute in attributes]
+    for name in given:
+        if name not in names:
+            near = closest(name, names)
+            fix = f"did you mean {near!r}?" if near else f"it has {listing(names) or 'none'}"
+            raise AttachError(f"shaper.tokens({name}=…)", "the prior has no such attribute", fix)
+    shape = tuple(mask.shape) if mask is not None else None
+    classes = torch.zeros((), dtype=torch.int64)
+    for attribute in attributes:
+        codes = _codes(attribute, given.get(attribute.name))
+        shape = _agreed(attribute.name, tuple(codes.shape), shape)
+        classes = _aligned(classes, codes) * len(attribute.members) + _aligned(codes, classes)
+    if mask is not None and mask.dim() != 2:
+        raise AttachError(
+            "shaper.tokens(mask=…)", f"it has {mask.dim()} dimensions", "give it as [B, S], 0 for padding"
+        )
+    return TokenClasses(classes, None if mask is None else mask.detach().bool())
+
+
+def _codes(attribute: TableAttribute, given: Codes | None) -> Tensor:
+    place = f"shaper.tokens({attribute.name}=…)"
+    if given is None:
+        code = attribute.code(None)
+        if code is None:
+            raise AttachError(
+                place,
+                "the prior looks this attribute up and it is not given",
+                f"give it, or add {UNKNOWN} to its members",
+            )
+        return torch.tensor(code)
+    if isinstance(given, str):
+        return torch.tensor(_code_of(attribute, given))
+    if isinstance(given, Sequence):
+        return torch.tensor([_code_of(attribute, name) for name in given])
+    codes = given.detach().long()
+    if codes.dim() not in (1, 2):
+        raise AttachError(place, f"its shape is {tuple(codes.shape)}", "give codes as [B, S] or [B]")
+    if codes.numel() and (int(codes.min()) < 0 or int(codes.max()) >= len(attribute.members)):
+        reach = f"codes run from {int(codes.min())} to {int(codes.max())}"
+        raise AttachError(place, reach, f"they are places, from 0, in {listing(attribute.members)}")
+    return codes
+
+
+def _code_of(attribute: TableAttribute, name: str) -> int:
+    code = attribute.code(name)
+    if code is not None:
+        return code
+    leaves = dict(attribute.parents).get(name)
+    near = closest(name, attribute.members)
+    if leaves:
+        fix = f"tokens carry leaves: one of {listing(leaves)}"
+    else:
+        fix = f"did you mean {near!r}?" if near else f"it has {listing(attribute.members)}"
+    raise AttachError(f"shaper.tokens({attribute.name}={name!r})", "the prior has no such member", fix)
+
+
+def _agreed(name: str, shape: tuple[int, ...], known: tuple[int, ...] | None) -> tuple[int, ...] | None:
+    """The fuller of two shapes that agree as far as both go."""
+    if known is None or not shape:
+        return shape or known
+    if shape != known[: len(shape)] and known != shape[: len(known)]:
+        raise AttachError(
+            f"shaper.tokens({name}=…)",
+            f"its shape {list(shape)} does not fit {list(known)} of the mask or the attributes before it",
+            "give every one for the same batch",
+        )
+    return max(shape, known, key=len)
+
+
+def _aligned(values: Tensor, other: Tensor) -> Tensor:
+    """`values` [B] as [B, 1] where `other` is [B, S]; on the device of the fuller one."""
+    device = other.device if other.dim() > values.dim() else values.device
+    values = values.to(device)
+    return values[:, None] if values.dim() == 1 and other.dim() == 2 else values

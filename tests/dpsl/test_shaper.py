@@ -1,0 +1,468 @@
+"""The shaper adds, to each router's gradient, exactly the gradient of Σ over layers of weight · loss."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+
+import dpsl
+import pytest
+import torch
+from dpsl.errors import AttachError
+from dpsl.loss import dirichlet_prior_shaping_loss
+from dpsl.routers.find import find_routers
+from tables import MODALITY, modality_table, symmetric_table
+from tiny_models import BUILDERS, EXPERTS, LAYERS, TOP_K, batch, dense, tiny
+from torch import Tensor, nn
+
+from priorlang.table.prior_table import UNSHAPED, PriorTable, TableAttribute
+
+CHECKPOINTING = {
+    "plain": None,
+    "non-reentrant": {"use_reentrant": False},
+    "reentrant": {"use_reentrant": True},
+}
+
+
+def table_for(kind: str) -> PriorTable:
+    return modality_table(LAYERS, EXPERTS, 1 if kind == "mixtral-top-1" else TOP_K, weights=(3.0, 0.7))
+
+
+def codes(seed: int, like: Tensor) -> Tensor:
+    return torch.randint(0, 2, like.shape, generator=torch.Generator().manual_seed(100 + seed))
+
+
+def explicit_loss(
+    model: nn.Module, table: PriorTable, inputs: dict[str, Tensor], modality: Tensor, kind: str
+) -> Tensor:
+    """Task loss + Σ over layers and populations of share · weight · loss, by plain autograd on captured logits."""
+    captured: list[Tensor] = []
+    handles = [
+        router.module.register_forward_hook(lambda _m, _a, output: captured.append(output[0]))
+        for router in find_routers(model)
+    ]
+    total = model(**inputs).loss
+    for handle in handles:
+        handle.remove()
+    mask = inputs["attention_mask"].flatten().bool()
+    for position, logits in enumerate(captured):
+        effective = nn.functional.logsigmoid(logits) if kind == "deepseek-v3" else logits
+        row_N = torch.from_numpy(table.row[position]).long()[modality.flatten()].masked_fill(~mask, UNSHAPED)
+        for row in sorted(set(row_N[row_N >= 0].tolist())):
+            population = (row_N == row).long() - 1
+            share = (row_N == row).sum() / (row_N >= 0).sum()
+            loss = dirichlet_prior_shaping_loss(
+                effective.float(), torch.from_numpy(table.alpha[row]), population
+            )
+            total = total + share * table.weight[row] * loss
+    return total
+
+
+def gradients(model: nn.Module) -> dict[str, Tensor]:
+    found = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+    model.zero_grad()
+    return found
+
+
+def assert_equal_gradients(one: dict[str, Tensor], other: dict[str, Tensor], tolerance: float = 1e-5) -> None:
+    assert one.keys() == other.keys()
+    for name, gradient in one.items():
+        scale = float(other[name].abs().max())
+        difference = float((gradient - other[name]).abs().max())
+        assert difference <= tolerance * scale + 1e-9, (name, difference, scale)
+
+
+def explicit_gradients(kind: str, model: nn.Module, table: PriorTable, steps: int) -> dict[str, Tensor]:
+    for seed in range(steps):
+        torch.manual_seed(seed)
+        inputs = batch(seed)
+        (explicit_loss(model, table, inputs, codes(seed, inputs["input_ids"]), kind) / steps).backward()
+    return gradients(model)
+
+
+def shaped_gradients(model: nn.Module, table: PriorTable, steps: int) -> dict[str, Tensor]:
+    shaper = dpsl.attach(model, table, ranks="sort")
+    for seed in range(steps):
+        torch.manual_seed(seed)
+        inputs = batch(seed)
+        with shaper.tokens(mask=inputs["attention_mask"], modality=codes(seed, inputs["input_ids"])):
+            loss = model(**inputs).loss
+        (loss / steps).backward()
+    shaper.detach()
+    return gradients(model)
+
+
+def set_checkpointing(model: nn.Module, options: dict[str, bool] | None) -> None:
+    if options is not None:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs=options)
+        if options["use_reentrant"]:
+            model.enable_input_require_grads()
+
+
+@pytest.mark.parametrize("kind", BUILDERS)
+def test_gradients_equal_explicit_summation(kind: str) -> None:
+    model, table = tiny(kind), table_for(kind)
+    plain = explicit_gradients(kind, model, table, steps=1)
+    assert_equal_gradients(shaped_gradients(model, table, steps=1), plain)
+
+
+@pytest.mark.parametrize("kind", ["upcycled", "mixtral", "deepseek-v3"])
+@pytest.mark.parametrize("checkpointing", CHECKPOINTING)
+@pytest.mark.parametrize("steps", [1, 4])
+def test_accumulation_and_checkpointing(kind: str, checkpointing: str, steps: int) -> None:
+    model, table = tiny(kind), table_for(kind)
+    plain = explicit_gradients(kind, model, table, steps)
+    set_checkpointing(model, CHECKPOINTING[checkpointing])
+    assert_equal_gradients(shaped_gradients(model, table, steps), plain)
+
+
+@pytest.mark.parametrize("checkpointing", CHECKPOINTING)
+def test_two_forward_passes_of_one_loss(checkpointing: str) -> None:
+    model, table = tiny("upcycled"), table_for("upcycled")
+    plain = explicit_gradients("upcycled", model, table, steps=2)
+    set_checkpointing(model, CHECKPOINTING[checkpointing])
+    shaper = dpsl.attach(model, table, ranks="sort")
+    losses = []
+    for seed in range(2):
+        inputs = batch(seed)
+        with shaper.tokens(mask=inputs["attention_mask"], modality=codes(seed, inputs["input_ids"])):
+            losses.append(model(**inputs).loss)
+    (sum(losses) / 2).backward()
+    assert_equal_gradients(gradients(model), plain)
+
+
+def test_top_1_renormalised_still_reaches_the_router() -> None:
+    model = tiny("mixtral-top-1")
+    shaped = shaped_gradients(model, table_for("mixtral-top-1"), steps=1)
+    assert all(
+        gradient.abs().max() > 1e-4 for name, gradient in shaped.items() if name.endswith("gate.weight")
+    )
+
+
+@pytest.mark.parametrize("checkpointing", CHECKPOINTING)
+def test_statistics_and_value_count_once(checkpointing: str) -> None:
+    model, table = tiny("upcycled"), symmetric_table()
+    set_checkpointing(model, CHECKPOINTING[checkpointing])
+    inputs = batch()
+    shaper = dpsl.attach(model, table, ranks="sort")
+    with shaper.tokens(mask=inputs["attention_mask"]):
+        loss = model(**inputs).loss
+    loss.backward()
+    counted = int(inputs["attention_mask"].sum())
+    statistics = shaper.statistics()
+    assert statistics.tokens.tolist() == [counted] * LAYERS
+    assert statistics.load.sum(-1).tolist() == [counted * TOP_K] * LAYERS
+    assert statistics.bins.sum(-1).tolist() == [[counted] * EXPERTS] * LAYERS
+    metrics = shaper.metrics()
+    assert metrics["dpsl"] == pytest.approx(float(explicit_shaping(model, table, inputs).detach()), rel=1e-5)
+    assert shaper.metrics() == {}
+
+
+def explicit_shaping(model: nn.Module, table: PriorTable, inputs: dict[str, Tensor]) -> Tensor:
+    modality = torch.zeros_like(inputs["input_ids"])
+    for handle in list(model._forward_hooks):
+        del model._forward_hooks[handle]
+    for router in find_routers(model):
+        router.module._forward_hooks.clear()
+    model.gradient_checkpointing_disable()
+    return explicit_loss(model, table, inputs, modality, "upcycled") - model(**inputs).loss
+
+
+def test_padding_counts_nowhere() -> None:
+    """What stands in padding changes neither gradients nor statistics."""
+    table = symmetric_table(weight=3.0)
+    results = []
+    for filler in (0, 7):
+        model = tiny("upcycled")
+        inputs = batch()
+        inputs["input_ids"][inputs["attention_mask"] == 0] = filler
+        shaper = dpsl.attach(model, table)
+        with shaper.tokens(mask=inputs["attention_mask"]):
+            model(**inputs).loss.backward()
+        results.append((gradients(model), shaper.statistics()))
+    (one, counts), (other, counts_other) = results
+    router = "model.layers.1.mlp.router.weight"
+    assert torch.allclose(one[router], other[router], rtol=1e-5, atol=1e-8)
+    assert (counts.bins == counts_other.bins).all()
+
+
+def test_not_a_number_in_padding_stays_there() -> None:
+    model, table = tiny("upcycled"), symmetric_table()
+    inputs = batch()
+    shaper = dpsl.attach(model, table)
+
+    def spoil(_module: nn.Module, args: tuple[Tensor]) -> tuple[Tensor]:
+        return (torch.where(inputs["attention_mask"].flatten().bool()[:, None], args[0], torch.nan),)
+
+    model.model.layers[-1].mlp.router.register_forward_pre_hook(spoil)
+    with shaper.tokens(mask=inputs["attention_mask"]), torch.no_grad():
+        model(**inputs)
+    assert all(value == value for value in shaper.metrics().values())
+    assert shaper.statistics().probability.sum(-1) == pytest.approx(
+        int(inputs["attention_mask"].sum()), rel=1e-5
+    )
+
+
+def test_codes_choose_rows_and_groups() -> None:
+    model = tiny("upcycled")
+    table = modality_table(language_shaped=False)
+    inputs = batch(padding=0)
+    modality = codes(0, inputs["input_ids"])
+    shaper = dpsl.attach(model, table)
+    with shaper.tokens(modality=modality):
+        model(**inputs)
+    statistics = shaper.statistics()
+    vision = int((modality == 0).sum())
+    assert statistics.group_name == (
+        "layer 0 · prior 0",
+        "layer 0 · unshaped",
+        "layer 1 · prior 0",
+        "layer 1 · unshaped",
+    )
+    assert statistics.group_population.tolist() == [0, UNSHAPED, 1, UNSHAPED]
+    assert statistics.tokens.tolist() == [vision, modality.numel() - vision] * 2
+
+
+@pytest.mark.parametrize(
+    "modality",
+    [
+        ["vision", "language", "language"],
+        torch.tensor([0, 1, 1]),
+        torch.tensor([0, 1, 1])[:, None].expand(3, 12),
+    ],
+    ids=["names", "per sequence", "per token"],
+)
+@pytest.mark.parametrize("masked", [False, True])
+def test_forms_of_codes_mean_the_same(modality: list[str] | Tensor, masked: bool) -> None:
+    model, inputs = tiny("upcycled"), batch()
+    shaper = dpsl.attach(model, modality_table())
+    with shaper.tokens(mask=inputs["attention_mask"] if masked else None, modality=modality):
+        model(**inputs)
+    assert shaper.statistics().tokens.tolist() == [12, 20 if masked else 24] * 2
+
+
+def test_an_absent_attribute_is_unknown_where_that_is_a_member() -> None:
+    attribute = TableAttribute("modality", ("vision", "unknown"))
+    model, inputs = tiny("upcycled"), batch()
+    shaper = dpsl.attach(model, modality_table(attributes=(attribute,)))
+    with shaper.tokens():
+        model(**inputs)
+    assert shaper.statistics().tokens.tolist() == [0, 36] * 2
+
+
+def test_two_attributes_are_mixed_radix() -> None:
+    from dpsl.shaping.token_classes import token_classes
+
+    task = TableAttribute("task", ("caption", "ocr", "unknown"))
+    classes = token_classes((MODALITY, task), {"modality": torch.tensor([[0, 1]]), "task": ["ocr"]}, None)
+    assert classes.of_tokens(2, torch.device("cpu")).tolist() == [1, 4]
+
+
+WRONG_TOKENS: dict[str, tuple[dict[str, object], str]] = {
+    "unknown attribute": ({"modallity": "vision"}, "did you mean 'modality'"),
+    "unknown member": ({"modality": "visoin"}, "did you mean 'vision'"),
+    "missing attribute": ({}, "not given"),
+    "code out of range": ({"modality": torch.tensor([0, 1, 2])}, "run from 0 to 2"),
+    "negative code": ({"modality": torch.tensor([0, 1, -1])}, "run from -1 to 1"),
+    "shapes differ": ({"modality": torch.zeros(3, 5, dtype=torch.int64)}, r"\[3, 5\]"),
+    "names too few": ({"modality": ["vision"] * 2}, r"\[2\]"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_TOKENS)
+def test_wrong_tokens_are_named(case: str) -> None:
+    given, message = WRONG_TOKENS[case]
+    shaper = dpsl.attach(tiny("upcycled"), modality_table())
+    with pytest.raises(AttachError, match=message), shaper.tokens(mask=batch()["attention_mask"], **given):
+        pass
+
+
+def test_another_number_of_tokens_is_named() -> None:
+    model = tiny("upcycled")
+    shaper = dpsl.attach(model, symmetric_table())
+    with (
+        pytest.raises(AttachError, match=r"describes 14 tokens.*saw 36"),
+        shaper.tokens(mask=torch.ones(2, 7)),
+    ):
+        model(**batch())
+
+
+def test_tokens_are_demanded_in_training_only() -> None:
+    model = tiny("upcycled")
+    shaper = dpsl.attach(model, symmetric_table())
+    with pytest.raises(AttachError, match=r"shaper\.tokens"):
+        model(**batch())
+    model.eval()
+    model(**batch())
+    assert shaper.metrics() == {}
+    assert shaper.statistics().tokens.sum() == 0
+
+
+def test_detach_restores_the_model() -> None:
+    model, inputs = tiny("upcycled"), batch()
+    hooks = [len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules()]
+    before = model(**inputs)
+    shaper = dpsl.attach(model, symmetric_table())
+    with shaper.tokens(mask=inputs["attention_mask"]):
+        during = model(**inputs)
+    shaper.detach()
+    after = model(**inputs)
+    assert hooks == [len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules()]
+    assert torch.equal(before.logits, during.logits)
+    assert torch.equal(before.logits, after.logits)
+
+
+WRONG_TABLES: dict[str, tuple[Callable[[], PriorTable], str]] = {
+    "experts": (lambda: symmetric_table(experts=8), "experts = 8.*has 4"),
+    "top_k": (lambda: symmetric_table(top_k=1), "top_k = 1.*has 2"),
+    "layers": (lambda: symmetric_table(layers=3), "for 3, the model has 2"),
+    "fewer routed": (lambda: symmetric_table(routed=[1]), "routes 2 layers, the prior 1.*0..1"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_TABLES)
+def test_a_table_that_does_not_fit_is_named(case: str) -> None:
+    build, message = WRONG_TABLES[case]
+    with pytest.raises(AttachError, match=message):
+        dpsl.attach(tiny("upcycled"), build())
+
+
+def test_a_layer_without_router_is_named() -> None:
+    model = dense()
+    dpsl.upcycle(model, layers=[1])
+    with pytest.raises(AttachError, match=r"layer 0.*routed = 1\.\.1"):
+        dpsl.attach(model, symmetric_table())
+    dpsl.attach(model, symmetric_table(routed=[1]))
+
+
+def test_scale_with_covers_a_loss_of_ones_own() -> None:
+    model, table = tiny("upcycled"), table_for("upcycled")
+    inputs = batch()
+    modality = codes(0, inputs["input_ids"])
+    reference = explicit_loss(model, table, inputs, modality, "upcycled")
+    (reference * 0.5).backward()
+    plain = gradients(model)
+    shaper = dpsl.attach(model, table, ranks="sort")
+    labels = inputs.pop("labels")
+    with shaper.tokens(mask=inputs["attention_mask"], modality=modality):
+        logits = model(**inputs).logits
+    own = nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten())
+    shaper.scale_with(own, factor=0.25)
+    (own * 2).backward()
+    shaping = {name: g for name, g in gradients(model).items() if name.endswith("router.weight")}
+    (own_task,) = [
+        nn.functional.cross_entropy(
+            model.eval()(**inputs).logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten()
+        )
+    ]
+    shaper.detach()
+    (own_task * 2).backward()
+    task = gradients(model)
+    model.train()
+    (model(**inputs, labels=labels).loss * 0.5).backward()
+    task_half = gradients(model)
+    for name, gradient in shaping.items():
+        assert torch.allclose(gradient - task[name], plain[name] - task_half[name], rtol=1e-4, atol=1e-7)
+
+
+def test_a_backward_pass_without_scale_is_named() -> None:
+    model, inputs = tiny("upcycled"), batch()
+    shaper = dpsl.attach(model, symmetric_table())
+    with shaper.tokens(mask=inputs.pop("attention_mask")):
+        logits = model(input_ids=inputs["input_ids"]).logits
+    with pytest.raises(AttachError, match="scale_with"):
+        logits.sum().backward()
+    with pytest.raises(AttachError, match="differentiable scalar"):
+        shaper.scale_with(logits)
+
+
+def test_watching_alone_adds_no_gradient() -> None:
+    model, inputs = tiny("upcycled"), batch()
+    model(**inputs).loss.backward()
+    plain = gradients(model)
+    shaper = dpsl.attach(model, symmetric_table(), shaping=False)
+    with shaper.tokens(mask=inputs["attention_mask"]):
+        model(**inputs).loss.backward()
+    assert_equal_gradients(gradients(model), plain, tolerance=0.0)
+    assert "dpsl" not in shaper.metrics()
+    assert shaper.statistics().tokens.sum() > 0
+
+
+def test_the_schedule_scales_the_gradient() -> None:
+    table = symmetric_table(weight=3.0, schedule=((0.0, 0.0), (0.5, 1.0)))
+    model, inputs = tiny("upcycled"), batch()
+    shaper = dpsl.attach(model, table)
+    with pytest.raises(AttachError, match="set_progress"), shaper.tokens():
+        model(**inputs)
+    values = []
+    for step in (0, 2, 5, 9):
+        shaper.set_progress(step, 10)
+        shaper.metrics()
+        with shaper.tokens():
+            model(**inputs).loss.backward()
+        values.append(shaper.metrics()["dpsl"])
+    assert values == pytest.approx([0.0, 0.4 * values[3], values[3], values[3]])
+    assert values[3] > 0
+
+
+def test_arrivals_tell_what_each_router_got() -> None:
+    model, inputs = tiny("upcycled"), batch()
+    shaper = dpsl.attach(model, symmetric_table())
+    assert [arrival.gradient_norm for arrival in shaper.arrivals()] == [None, None]
+    with shaper.tokens():
+        (model(**inputs).loss / 4).backward()
+    for arrival in shaper.arrivals():
+        assert arrival.scale == 0.25
+        assert arrival.gradient_norm is not None
+        assert arrival.gradient_norm > 0
+
+
+def test_gradients_are_not_kept_beyond_their_loss() -> None:
+    model, inputs = tiny("upcycled"), batch()
+    shaper = dpsl.attach(model, symmetric_table())
+    for _ in range(4):
+        with shaper.tokens():
+            loss = model(**inputs).loss
+        loss.backward()
+        del loss
+    gc.collect()
+    assert len(shaper._passes._alive) == 1
+
+
+class _Unrelated(nn.Module):
+    """A router whose output nobody combines anything with."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.top_k = TOP_K
+        self.weight = nn.Parameter(torch.randn(EXPERTS, 8))
+
+    def forward(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        logits = hidden @ self.weight.t()
+        return logits, logits.topk(TOP_K).indices
+
+
+class _UnrelatedModel(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList([_Unrelated() for _ in range(LAYERS)])
+
+    def forward(self, hidden: Tensor) -> dict[str, Tensor]:
+        for layer in self.layers:
+            hidden = hidden + layer(hidden)[1].sum()
+        return {"loss": hidden.sum()}
+
+
+def test_a_router_that_no_gradient_passes_is_named() -> None:
+    from dpsl.routers.found import FoundRouter
+
+    model = _UnrelatedModel()
+    routers = [
+        FoundRouter(f"layers.{i}", model.layers[i], i, EXPERTS, TOP_K, 0, "own") for i in range(LAYERS)
+    ]
+    shaper = dpsl.attach(model, symmetric_table(), routers=routers)
+    hidden = torch.randn(10, 8, requires_grad=True)
+    with shaper.tokens():
+        model(hidden)["loss"].backward()
+    with pytest.raises(AttachError, match="no gradient passed"), shaper.tokens():
+        pass

@@ -1,0 +1,177 @@
+"""Upcycling: what the mixture computes, what the receipt says, and what is refused."""
+
+from __future__ import annotations
+
+import copy
+
+import dpsl
+import pytest
+import torch
+from dpsl.errors import UpcycleError
+from dpsl.upcycle import Receipt
+from dpsl.upcycle.block import UpcycledMoE
+from tiny_models import LAYERS, batch, dense, llava
+from torch import nn
+
+FAMILIES = ("Qwen2", "Llama")
+
+
+def seeded(family: str = "Qwen2", **options: object) -> nn.Module:
+    torch.manual_seed(0)
+    return dense(family, **options).eval()
+
+
+def logits(model: nn.Module) -> torch.Tensor:
+    inputs = batch()
+    with torch.no_grad():
+        return model(input_ids=inputs["input_ids"]).logits
+
+
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("top_k", [1, 2, 4])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_preserve_keeps_the_dense_function(family: str, top_k: int, shared: bool) -> None:
+    model = seeded(family)
+    before = logits(model)
+    receipt = dpsl.upcycle(model, top_k=top_k, shared_expert=shared, noise=0.0, scale="preserve")
+    assert torch.allclose(logits(model), before, atol=1e-6)
+    assert receipt.largest_difference < 1e-7
+    assert receipt.largest_output > 1e-3
+
+
+@pytest.mark.parametrize("scale", [None, "preserve"])
+@pytest.mark.parametrize("shared", [True, False])
+def test_the_block_is_equation_5(scale: str | None, shared: bool) -> None:
+    model = seeded()
+    dpsl.upcycle(model, experts=3, top_k=2, shared_expert=shared, noise=0.1, scale=scale)
+    block = model.model.layers[0].mlp
+    hidden = torch.randn(2, 5, 32)
+    found = block(hidden)
+    for token, output in zip(hidden.reshape(-1, 32), found.reshape(-1, 32), strict=True):
+        gates = (block.router.weight @ token).softmax(0)
+        chosen = gates.topk(2).indices.tolist()
+        expected = sum(gates[i] * block.experts[i](token) for i in chosen)
+        if shared:
+            expected = expected + block.shared_expert(token)
+        if scale == "preserve":
+            expected = expected / (gates[chosen].sum() + shared)
+        assert torch.allclose(output, expected, atol=1e-6)
+
+
+def test_every_expert_has_a_gradient() -> None:
+    """Also one that no token chose: ranks must agree on which parameters to reduce."""
+    model = seeded()
+    dpsl.upcycle(model, experts=8, top_k=1)
+    block = model.model.layers[0].mlp
+    block(torch.randn(3, 32)).sum().backward()
+    assert all(parameter.grad is not None for parameter in block.parameters())
+
+
+def test_copies_noise_and_router() -> None:
+    model = seeded()
+    original = copy.deepcopy(model.model.layers[1].mlp)
+    dpsl.upcycle(model, experts=4, noise=0.05)
+    block = model.model.layers[1].mlp
+    noise = torch.stack([e.up_proj.weight - original.up_proj.weight for e in block.experts]).detach()
+    assert noise.std() == pytest.approx(0.05, rel=0.05)
+    assert abs(float(noise.mean())) < 0.003
+    assert not torch.equal(noise[0], noise[1])
+    assert torch.equal(block.shared_expert.up_proj.weight, original.up_proj.weight)
+    assert block.router.weight.detach().std() == pytest.approx(0.02, rel=0.3)
+
+
+def test_a_seed_is_a_model_whatever_the_global_state() -> None:
+    models = []
+    for global_seed, seed in ((1, 7), (2, 7), (2, 8)):
+        model = seeded()
+        torch.manual_seed(global_seed)
+        state = torch.get_rng_state()
+        dpsl.upcycle(model, seed=seed)
+        assert torch.equal(torch.get_rng_state(), state)
+        models.append(model.state_dict())
+    one, same, other = models
+    assert all(torch.equal(one[name], same[name]) for name in one)
+    assert not all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_receipt_counts_parameters() -> None:
+    model = seeded()
+    before = sum(p.numel() for p in model.parameters())
+    ffn = sum(p.numel() for p in model.model.layers[0].mlp.parameters())
+    receipt = dpsl.upcycle(model, experts=4, top_k=2)
+    router = 4 * 32
+    assert receipt == Receipt(
+        layers=tuple(range(LAYERS)),
+        parameters_before=before,
+        parameters_after=before + LAYERS * (4 * ffn + router),
+        active_parameters=before + LAYERS * (2 * ffn + router),
+        largest_difference=receipt.largest_difference,
+        largest_output=receipt.largest_output,
+    )
+
+
+@pytest.mark.parametrize(
+    ("layers", "routed"),
+    [("all", [0, 1, 2]), ("every-other", [0, 2]), ("first-half", [0, 1]), ([2, 0], [0, 2])],
+)
+def test_layers(layers: str | list[int], routed: list[int]) -> None:
+    model = seeded(num_hidden_layers=3)
+    assert dpsl.upcycle(model, layers=layers).layers == tuple(routed)
+    assert [i for i, layer in enumerate(model.model.layers) if isinstance(layer.mlp, UpcycledMoE)] == routed
+
+
+def test_a_multimodal_model_keeps_its_tower() -> None:
+    torch.manual_seed(0)
+    model = llava().eval()
+    before = logits(model)
+    dpsl.upcycle(model, noise=0.0, scale="preserve")
+    assert torch.allclose(logits(model), before, atol=1e-6)
+    assert all(
+        "vision" not in name for name, module in model.named_modules() if isinstance(module, UpcycledMoE)
+    )
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_generate(family: str) -> None:
+    model = seeded(family)
+    inputs = batch()
+    options = {"max_new_tokens": 5, "do_sample": False, "pad_token_id": 0}
+    before = model.generate(input_ids=inputs["input_ids"][:2], **options)
+    dpsl.upcycle(model, noise=0.0, scale="preserve")
+    assert torch.equal(model.generate(input_ids=inputs["input_ids"][:2], **options), before)
+
+
+WRONG: dict[str, tuple[dict[str, object], str]] = {
+    "method": ({"method": "sparce"}, "did you mean 'sparse'"),
+    "method not built": ({"method": "drop"}, "what exists is 'sparse'"),
+    "scale": ({"scale": "he"}, "None, 'preserve'"),
+    "granularity": ({"granularity": 4}, "only 1"),
+    "experts": ({"experts": 1, "top_k": 1}, "at least two"),
+    "top_k": ({"experts": 4, "top_k": 5}, "1 up to 4"),
+    "noise": ({"noise": -1.0}, "standard deviation"),
+    "layers": ({"layers": [0, 9]}, "no dense FFN in layer 9"),
+    "no layers": ({"layers": []}, "no layer is named"),
+    "layer choice": ({"layers": "every-othr"}, "did you mean 'every-other'"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_cannot_be_built_is_refused_untouched(case: str) -> None:
+    options, message = WRONG[case]
+    model = seeded()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    with pytest.raises(UpcycleError, match=message):
+        dpsl.upcycle(model, **options)
+    assert before.keys() == model.state_dict().keys()
+
+
+def test_a_second_time_is_refused() -> None:
+    model = seeded()
+    dpsl.upcycle(model)
+    with pytest.raises(UpcycleError, match="layer 0 is upcycled already"):
+        dpsl.upcycle(model)
+
+
+def test_a_model_without_gated_ffns_is_refused() -> None:
+    with pytest.raises(UpcycleError, match="Linear: no decoder layers"):
+        dpsl.upcycle(nn.Linear(2, 2))

@@ -48,6 +48,7 @@ class _Resolver:
         self.program = program
         self.settings = settings
         self.given_model = model
+        self.misspelt: set[str | None] = set()
         self.scope, self.findings = gather(program)
         self.sets = Sets(self.scope, self.findings)
         self.values = Values(
@@ -110,7 +111,7 @@ class _Resolver:
     def model(self) -> ModelShape | None:
         for key, setting in self.scope.settings.items():
             if key not in _MODEL_KEYS:
-                self._unknown_setting(setting)
+                self.misspelt.add(self._unknown_setting(setting))
         layers = self.size("layers", MAXIMUM_LAYERS)
         experts = self.size("experts", MAXIMUM_EXPERTS)
         top_k = self.size("top_k", MAXIMUM_EXPERTS)
@@ -135,7 +136,7 @@ class _Resolver:
         setting = self.scope.settings.get(key)
         given = self.given_model.get(key)
         if setting is None:
-            if given is None and not self.scope.is_broken("model"):
+            if given is None and key not in self.misspelt and not self.scope.is_broken("model"):
                 message = f"the model's {key} is not stated: write `model {{ {key} = … }}`, or give --model"
                 self.error("missing-model", message, self.top())
             return given
@@ -205,12 +206,14 @@ class _Resolver:
 
     # --- findings --------------------------------------------------------------------------------
 
-    def _unknown_setting(self, setting: t.Setting) -> None:
+    def _unknown_setting(self, setting: t.Setting) -> str | None:
+        """Report it, and give the setting that was meant."""
         meant = closest(setting.key.text, _MODEL_KEYS)
         hint = f"; did you mean `{meant}`?" if meant else f"; there are {', '.join(_MODEL_KEYS)}"
         fix = Fix(f"write `{meant}`", (Edit(setting.key.span, meant),)) if meant else None
         message = f"`model` has no setting `{setting.key.text}`{hint}"
         self.findings.append(Finding("unknown-key", Severity.ERROR, message, setting.key.span, fix=fix))
+        return meant
 
     def top(self) -> Span:
         document = self.program.files[self.program.root].document

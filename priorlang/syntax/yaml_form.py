@@ -25,7 +25,8 @@ def parse_yaml(source: SourceFile) -> tuple[t.Document, list[Finding]]:
     root, findings = read_yaml(source)
     reader = _Form(findings)
     if root is None:
-        document = t.Document(None, (), whole_file(source.name))
+        lost = (t.Broken("", None, whole_file(source.name)),)
+        document = t.Document(None, (), whole_file(source.name), lost)
         if findings:
             return document, findings
     elif isinstance(root, YamlMapping):

@@ -1,0 +1,58 @@
+"""Runs the specification: every source block of the documentation, and of the Markdown beside this file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from priorlang.phases import Prior
+from tests.specification.cases import Case, read_cases
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = [*sorted((ROOT / "docs").glob("*.md")), *sorted(Path(__file__).parent.glob("*.md"))]
+CASES = [case for document in DOCUMENTS for case in read_cases(document)]
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case.title for case in CASES])
+def test_case(case: Case, tmp_path: Path) -> None:
+    for name, source in {**case.files, case.file: case.source}.items():
+        (tmp_path / name).write_text(source, encoding="utf-8")
+    prior = Prior.read(tmp_path / case.file)
+    found = [
+        (finding.span.start.line, finding.severity.value, finding.name, finding.message)
+        for finding in prior.findings
+    ]
+    expected = [(item.line, item.severity, item.name) for item in case.expected]
+    assert [item[:3] for item in found] == sorted(expected), found
+    for item in case.expected:
+        messages = [message for line, _, name, message in found if (line, name) == (item.line, item.name)]
+        assert any(item.text in message for message in messages), (item, messages)
+    for line in case.cells:
+        _check_cell(prior, line)
+
+
+def _check_cell(prior: Prior, line: str) -> None:
+    """`layer=5 modality=vision: alpha 1.25 …, weight 0.01`, or `…: unshaped`."""
+    where, _, wanted = line.partition(":")
+    words = dict(word.split("=") for word in where.split())
+    layer = int(words.pop("layer"))
+    alpha = prior.table.alpha_of(layer=layer, **words)
+    if wanted.strip() == "unshaped":
+        assert alpha is None, line
+        return
+    assert alpha is not None, line
+    for part in wanted.split(","):
+        kind, *numbers = part.split()
+        values = [float(number) for number in numbers]
+        if kind == "alpha":
+            assert alpha.tolist() == pytest.approx(values, abs=1e-12), line
+        else:
+            assert prior.table.weight_of(layer=layer, **words) == pytest.approx(values[0], abs=1e-15), line
+
+
+def test_specification_is_not_empty() -> None:
+    """A broken reader would otherwise pass by finding nothing."""
+    assert len(CASES) > 60
+    assert sum(bool(case.expected) for case in CASES) > 30
+    assert sum(bool(case.cells) for case in CASES) > 10

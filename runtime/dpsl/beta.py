@@ -147,21 +147,20 @@ class MarginalTables:
         start_KN = pair_KN.to(index_dtype).mul_(NODES).add(node_KN)
         end_KN = start_KN + 1
 
+        # Derivatives at either node per node spacing: F, F′ = h, F″/2 = h′/2.
         slope_start, slope_end = _at(self.slope_M, start_KN, dtype), _at(self.slope_M, end_KN, dtype)
-        cdf_KN = _hermite(
+        bend_start = _at(self.curvature_M, start_KN, dtype).mul_(step_KN)
+        bend_end = _at(self.curvature_M, end_KN, dtype).mul_(step_KN)
+        cdf_KN = _quintic(
             t_KN,
             _at(self.cdf_M, start_KN, dtype),
             _at(self.cdf_M, end_KN, dtype),
             slope_start * step_KN,
             slope_end * step_KN,
+            bend_start * (step_KN / 2),
+            bend_end * (step_KN / 2),
         )
-        slope_KN = _hermite(
-            t_KN,
-            slope_start,
-            slope_end,
-            _at(self.curvature_M, start_KN, dtype) * step_KN,
-            _at(self.curvature_M, end_KN, dtype) * step_KN,
-        )
+        slope_KN = _cubic(t_KN, slope_start, slope_end, bend_start, bend_end)
         beyond_KN = x_KN.sub_(inside_KN)
         decay_KN = beyond_KN.clamp(max=0).mul_(_at(self.left_P, pair_KN, dtype))
         decay_KN.sub_(beyond_KN.clamp(min=0).mul_(_at(self.right_P, pair_KN, dtype)))
@@ -186,12 +185,27 @@ def _at(values: Tensor, index_KN: Tensor, dtype: torch.dtype) -> Tensor:
     return values.index_select(0, index_KN.reshape(-1)).view(index_KN.shape).to(dtype)
 
 
-def _hermite(t: Tensor, start: Tensor, end: Tensor, d_start: Tensor, d_end: Tensor) -> Tensor:
-    """The cubic on [0, 1] with the given values and derivatives at its ends. Overwrites `d_end`."""
-    rise = end - start
-    cubic = d_end.add_(d_start).sub_(rise, alpha=2)
-    quadratic = rise.sub_(d_start).sub_(cubic)
-    return cubic.mul_(t).add_(quadratic).mul_(t).add_(d_start).mul_(t).add_(start)
+def _cubic(t: Tensor, start: Tensor, end: Tensor, d_start: Tensor, d_end: Tensor) -> Tensor:
+    """The cubic on [0, 1] with the given values and derivatives at its ends. Overwrites the ends'."""
+    rise = end.sub_(start)
+    third = d_end.add_(d_start).sub_(rise, alpha=2)
+    second = rise.sub_(d_start).sub_(third)
+    return third.mul_(t).add_(second).mul_(t).add_(d_start).mul_(t).add_(start)
+
+
+def _quintic(
+    t: Tensor, start: Tensor, end: Tensor, d_start: Tensor, d_end: Tensor, c_start: Tensor, c_end: Tensor
+) -> Tensor:
+    """As the cubic, with half the second derivatives `c` at its ends as well. Overwrites the ends'."""
+    # What start, derivative and curvature at 0 leave to be made up at 1: in value, slope and curvature.
+    value = end.sub_(start).sub_(d_start).sub_(c_start)
+    slope = d_end.sub_(d_start).sub_(c_start, alpha=2)
+    curvature = c_end.sub_(c_start)
+    fifth = (value * 6).sub_(slope, alpha=3).add_(curvature)
+    fourth = (slope * 7).sub_(value, alpha=15).sub_(curvature, alpha=2)
+    third = value.mul_(10).sub_(slope, alpha=4).add_(curvature)
+    polynomial = fifth.mul_(t).add_(fourth).mul_(t).add_(third).mul_(t).add_(c_start)
+    return polynomial.mul_(t).add_(d_start).mul_(t).add_(start)
 
 
 @lru_cache(maxsize=64)

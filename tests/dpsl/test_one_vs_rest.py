@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import Tensor
-
 from dpsl.one_vs_rest import gradient_to_logits, one_vs_rest
+from torch import Tensor
 
 
 def by_definition(logits_KN: Tensor) -> Tensor:

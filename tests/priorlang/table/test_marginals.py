@@ -35,17 +35,24 @@ def read(
     node = np.minimum(x.astype(np.int32), NODES - 2)
     t = x - node.astype(np.float32)
 
-    def hermite(value: int) -> NDArray[np.float32]:
-        start, end = marginal[node, value], marginal[node + 1, value]
-        rises, falls = step * marginal[node, value + 1], step * marginal[node + 1, value + 1]
-        rise = end - start
-        return start + t * (rises + t * ((3 * rise - 2 * rises - falls) + t * (rises + falls - 2 * rise)))
+    def derivatives(value: int, at: NDArray[np.int32]) -> list[NDArray[np.float32]]:
+        """The tabulated quantity, and its derivatives per node spacing as far as the table has them."""
+        return [marginal[at, value + order] * step**order for order in range(3 - value)]
 
+    (f0, f0_1, f0_2), (f1, f1_1, f1_2) = derivatives(0, node), derivatives(0, node + 1)
+    (h0, h0_1), (h1, h1_1) = derivatives(1, node), derivatives(1, node + 1)
+    rest, rest_1, rest_2 = f1 - f0 - f0_1 - f0_2 / 2, f1_1 - f0_1 - f0_2, (f1_2 - f0_2) / 2
+    cdf = f0 + t * (f0_1 + t * (f0_2 / 2 + t * (
+        10 * rest - 4 * rest_1 + rest_2
+        + t * (-15 * rest + 7 * rest_1 - 2 * rest_2 + t * (6 * rest - 3 * rest_1 + rest_2))
+    )))  # fmt: skip
+    rise = h1 - h0
+    slope = h0 + t * (h0_1 + t * (3 * rise - 2 * h0_1 - h1_1 + t * (h0_1 + h1_1 - 2 * rise)))
     tiny = np.float32(2.0**-24)
     left = marginal[0, 1] / max(marginal[0, 0], tiny)
     right = marginal[-1, 1] / max(1 - marginal[-1, 0], tiny)
     decay = np.exp(left * np.minimum(ell - lo, 0) - right * np.maximum(ell - hi, 0))
-    return hermite(0) * decay + (ell > hi) * (1 - decay), hermite(1) * decay
+    return cdf * decay + (ell > hi) * (1 - decay), slope * decay
 
 
 @pytest.mark.parametrize(("a", "b"), PAIRS)

@@ -13,6 +13,8 @@ COMMANDS = {
     "validate": "Check prior files or training files.",
     "compile": "Compile a prior file to a table.",
     "explain": "Say why a cell asks for what it asks for.",
+    "fmt": "Lay prior files out in the canonical way.",
+    "convert": "Write a prior file in the other form.",
     "diff": "Compare two priors, tables or runs.",
     "train": "Train as a training file says.",
     "report": "Write the report of a run.",

@@ -201,6 +201,8 @@ _ENTRIES = (
     ),
     # PL7: training files
     Entry("PL701", "missing-key", "A key that training needs is absent.", "Add it."),
+    # PL9: ourselves
+    Entry("PL901", "internal-error", "The compiler contradicts itself; this is a fault of priorlang.", "Please report the file."),
 )
 
 REGISTRY: dict[str, Entry] = {entry.name: entry for entry in _ENTRIES}

@@ -17,6 +17,7 @@ from priorlang.diagnostics.suggest import closest, listing
 from priorlang.syntax import tree as t
 from priorlang.syntax.dsl import parse_phrase, version_findings
 from priorlang.syntax.source import SourceFile
+from priorlang.syntax.yaml_comments import yaml_comments_of
 from priorlang.syntax.yaml_nodes import YamlList, YamlMapping, YamlNode, YamlScalar, read_yaml, replacing
 
 
@@ -30,7 +31,7 @@ def parse_yaml(source: SourceFile) -> tuple[t.Document, list[Finding]]:
         if findings:
             return document, findings
     elif isinstance(root, YamlMapping):
-        document = reader.document(root)
+        document = reader.document(root, yaml_comments_of(source))
     else:
         document = t.Document(None, (), root.span)
         reader.error("a prior in YAML is a mapping with the key `priorlang`", root.span)
@@ -48,7 +49,7 @@ class _Form:
 
     # --- statements ------------------------------------------------------------------------------
 
-    def document(self, root: YamlMapping) -> t.Document:
+    def document(self, root: YamlMapping, comments: tuple[t.Comment, ...]) -> t.Document:
         readers: dict[str, Callable[[YamlNode], Iterator[t.Statement | None]]] = {
             "import": self.imports,
             "model": self.model,
@@ -77,7 +78,7 @@ class _Form:
                 self.broken.append(t.Broken(key.text, None, key.span))
         if version is None and not self.broken:
             self.findings.extend(version_findings(None, root.span))
-        return t.Document(version, tuple(statements), root.span, tuple(self.broken))
+        return t.Document(version, tuple(statements), root.span, tuple(self.broken), comments)
 
     def imports(self, node: YamlNode) -> Iterator[t.Import]:
         for name in self.names(node):

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ import numpy as np
 
 from priorlang.diagnostics.finding import Finding, PriorError, Severity
 from priorlang.diagnostics.span import whole_file
+from priorlang.files import write_whole
 from priorlang.table.prior_table import PriorTable, SourceRule, TableAttribute, TableHeader
 
 FORMAT = "priorlang-table-1"
@@ -35,18 +34,7 @@ _ARRAYS = {
 
 def write_table(table: PriorTable, path: Path) -> None:
     """Write a table, whole or not at all. Raises PriorError where the place cannot be written."""
-    try:
-        descriptor, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(descriptor, "wb") as stream:
-                stream.write(table_bytes(table))
-            os.chmod(partial, 0o644)
-            os.replace(partial, path)
-        except BaseException:
-            os.unlink(partial)
-            raise
-    except OSError as error:
-        raise _refused(path, "unwritable-file", f"{path} cannot be written: {error.strerror}") from None
+    write_whole(path, table_bytes(table))
 
 
 def read_table(path: Path) -> PriorTable:

@@ -1,0 +1,44 @@
+"""`priorlang fmt FILE…`"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from priorlang.cli.exits import CLEAN, FINDINGS, USAGE
+from priorlang.cli.options import quiet_option
+from priorlang.cli.output import exit_code, print_findings, remark
+from priorlang.diagnostics.finding import PriorError
+
+
+@click.command("fmt")
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.option(
+    "--check", is_flag=True, help="Write nothing; exit with 1 where a file is not in canonical layout."
+)
+@quiet_option
+def command(files: tuple[str, ...], check: bool, quiet: bool) -> None:
+    """Lay prior files out in the one canonical way; comments stay, meaning never changes."""
+    from priorlang.files import write_whole
+    from priorlang.syntax.reformat import formatted
+    from priorlang.syntax.source import read_source
+
+    code = CLEAN
+    for file in files:
+        try:
+            source = read_source(file)
+            text = formatted(source)
+            if text == source.text:
+                continue
+            if check:
+                remark(f"{file}: not in canonical layout; run `priorlang fmt {file}`", quiet=quiet)
+                code = max(code, FINDINGS)
+                continue
+            write_whole(Path(file), text.encode())
+            remark(f"{file}: formatted", quiet=quiet)
+        except PriorError as error:
+            print_findings(error.findings)
+            code = max(code, USAGE if exit_code(error.findings) == USAGE else FINDINGS)
+    sys.exit(code)

@@ -1,0 +1,97 @@
+"""Which comment belongs to which part of a file, so that printers can keep it there.
+
+A comment after a part on its line belongs to that part. One on a line of its own belongs to the part
+that follows. Parts are statements and the pieces that printers may put on lines of their own: clauses,
+members, settings, points.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from priorlang.diagnostics.span import Position, Span
+from priorlang.syntax import tree as t
+
+
+@dataclass
+class CommentMap:
+    """Comments by the span of the part they belong to."""
+
+    before: dict[Span, list[str]] = field(default_factory=dict)
+    after: dict[Span, list[str]] = field(default_factory=dict)
+    end: list[str] = field(default_factory=list)
+
+    def within(self, statement: t.Statement) -> bool:
+        """Whether a comment belongs to a piece of a statement, not to the statement as a whole."""
+        spans = set(pieces_of(statement))
+        return bool(spans & (self.before.keys() | self.after.keys()) - {statement.span})
+
+
+def map_comments(document: t.Document) -> CommentMap:
+    """Give every comment of a document to a part."""
+    mapped = CommentMap()
+    parts = list(_parts(document))
+    # Of parts that begin together, the outermost takes what stands before; of those that end together,
+    # the outermost takes what stands after, unless the statement goes on.
+    outermost: dict[Position, Span] = {}
+    for part in parts:
+        known = outermost.get(part.start)
+        outermost[part.start] = part if known is None or part.end > known.end else known
+    first = sorted(outermost)
+    ends = sorted(parts, key=lambda span: (span.end, _reversed(span)))
+    end_places = [span.end for span in ends]
+    for comment in document.comments:
+        place = comment.span.start
+        index = bisect_right(end_places, place) - 1
+        if index >= 0 and ends[index].end.line == place.line:
+            mapped.after.setdefault(ends[index], []).append(comment.text)
+            continue
+        following = bisect_left(first, place)
+        if following == len(first):
+            mapped.end.append(comment.text)
+        else:
+            mapped.before.setdefault(outermost[first[following]], []).append(comment.text)
+    _hoist(document, mapped)
+    return mapped
+
+
+def _hoist(document: t.Document, mapped: CommentMap) -> None:
+    """What stands before `overrides` stands before its rule: the DSL has both on one line."""
+    for statement in document.statements:
+        if isinstance(statement, t.Rule) and statement.overrides is not None:
+            moved = mapped.before.pop(statement.overrides.span, None)
+            if moved is not None:
+                mapped.before.setdefault(statement.span, []).extend(moved)
+
+
+def pieces_of(statement: t.Statement) -> Iterator[Span]:
+    """The spans of the pieces of a statement that may stand on lines of their own."""
+    if isinstance(statement, t.Model):
+        yield from (setting.span for setting in statement.settings)
+    elif isinstance(statement, t.Attribute):
+        yield from (member.span for member in statement.members)
+    elif isinstance(statement, t.Default):
+        yield from (effect.span for effect in statement.effects)
+    elif isinstance(statement, t.Rule):
+        if statement.overrides is not None:
+            yield statement.overrides.span
+        if statement.selector is not None:
+            yield statement.selector.span
+        yield from (effect.span for effect in statement.effects)
+    elif isinstance(statement, t.Schedule):
+        yield from (point.span for point in statement.points)
+
+
+def _parts(document: t.Document) -> Iterator[Span]:
+    if document.version is not None:
+        yield document.version.span
+    for statement in document.statements:
+        yield statement.span
+        yield from pieces_of(statement)
+
+
+def _reversed(span: Span) -> tuple[int, int]:
+    """Sorts the outermost of the parts that end together last."""
+    return (-span.start.line, -span.start.column)

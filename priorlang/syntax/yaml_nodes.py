@@ -108,7 +108,8 @@ def _check_depth(events: Iterator[yaml.Event]) -> None:
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
             if depth > MAXIMUM_DEPTH:
-                raise _TooDeepError(event.start_mark.line + 1, event.start_mark.column + 1)
+                line = getattr(event.start_mark, "line", 0)
+                raise _TooDeepError(line + 1, getattr(event.start_mark, "column", 0) + 1)
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
 

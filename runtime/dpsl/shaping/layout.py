@@ -7,7 +7,7 @@ one.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -35,6 +35,12 @@ class LayerLayout:
     populations: int
     groups: int
     first_group: int
+
+    def on(self, device: torch.device) -> LayerLayout:
+        """The same with its tensors on a device."""
+        if self.row_C.device == device:
+            return self
+        return replace(self, row_C=self.row_C.to(device), group_C=self.group_C.to(device))
 
 
 @dataclass(frozen=True, eq=False)

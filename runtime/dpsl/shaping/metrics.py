@@ -43,8 +43,8 @@ class RoutingMetrics:
             counted_N.sum(),
             (entropy_N * counted_N).sum(),
             (log_p_NK.amax(-1).exp() * counted_N).sum(),
-            value if value is not None else counted_N.new_zeros(()),
-            counted_N.new_ones(()),
+            counted_N.new_zeros(()) if value is None else value,
+            counted_N.new_full((), value is not None),
         ]
         row = torch.cat([torch.stack([number.double() for number in sums]), load_K.double()])
         self._sums[position] += row.to(self._sums.device)
@@ -87,7 +87,7 @@ def _layer_metrics(row: list[float], experts: int) -> dict[str, float]:
     mean = sum(load) / experts
     deviation = math.sqrt(sum((slots - mean) ** 2 for slots in load) / experts)
     return {
-        "dpsl": value / passes,
+        "dpsl": value / max(passes, 1),
         "load_cov": deviation / mean,
         "load_max": max(load) / mean,
         "routing_entropy": math.exp(entropy / tokens) / experts,

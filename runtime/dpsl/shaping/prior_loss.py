@@ -35,7 +35,7 @@ class PriorLoss:
         """Weighted loss and gradient of one layer's tokens.
 
         Args:
-            layout: the layer.
+            layout: the layer, its tensors where the logits are.
             logits_NK: its router's logits, detached.
             class_N: token classes, anything valid where the token does not count.
             group_N: groups within the layer, -1 where the token does not count.
@@ -45,7 +45,7 @@ class PriorLoss:
         shaped_N = (group_N >= 0) & (group_N < layout.populations)
         return shaping_loss_and_gradient(
             logits_NK,
-            layout.row_C.to(class_N.device)[class_N],
+            layout.row_C[class_N],
             torch.where(shaped_N, group_N, -1),
             marginals,
             populations=layout.populations,

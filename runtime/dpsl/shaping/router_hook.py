@@ -78,7 +78,8 @@ class RouterHook:
         fixed_NK = logits_NK.detach()
         class_N = step.classes.of_tokens(len(fixed_NK), fixed_NK.device)
         known_N = class_N.clamp(min=0)
-        group_N = torch.where(class_N < 0, -1, self.layout.group_C.to(class_N.device)[known_N])
+        self.layout = self.layout.on(fixed_NK.device)
+        group_N = torch.where(class_N < 0, -1, self.layout.group_C[known_N])
 
         factor = self.factor() if step.shapes and self.layout.populations else 0.0
         value = None

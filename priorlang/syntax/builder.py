@@ -161,7 +161,9 @@ class _Builder:
 
     def comparison(self, node: Parsed) -> t.Comparison:
         left, right = self.each(node)
-        sign = next(str(child) for child in node.children if getattr(child, "type", None) == "COMPARE")
+        sign = next(
+            str(child) for child in node.children if getattr(child, "type", None) in {"COMPARE", "EQUAL"}
+        )
         return t.Comparison(left, cast("Any", sign), right, self.span(node))
 
     def operand(self, node: Parsed) -> t.Operand:

@@ -30,7 +30,7 @@ _SPELLED = {
     "COLON": "`:`",
     "EQUAL": "`=`",
     "VBAR": "`|`",
-    "__ANON_0": "`..`",
+    "DOTS": "`..`",
     "$END": "the end",
 }
 _WORD_AT = re.compile(r'"[^"\n]*"?|\$?[A-Za-z_][\w-]*(?:[./][\w-]+)*|-?\d[\w.%]*|[<>=!]+|.', re.DOTALL)

@@ -8,7 +8,7 @@ hold this lexer and the grammar's own terminals to the same tokens.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from lark import Token
 from lark.exceptions import UnexpectedCharacters
@@ -61,7 +61,8 @@ def tokens_of(text: str) -> Iterator[Token]:
     while place < len(text):
         found = _TOKEN.match(text, place)
         if found is None:
-            raise UnexpectedCharacters(text, place, line, place - line_start + 1, allowed=set())
+            error: Callable[..., UnexpectedCharacters] = UnexpectedCharacters
+            raise error(text, place, line, place - line_start + 1, allowed=set())
         kind = found.lastgroup or ""
         word = found[0]
         if kind == "SKIP":

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -100,7 +101,8 @@ def _from_tables(tables: dict[str, Any]) -> Lark:
         int(state): {int(token): action for token, action in actions.items()}
         for state, actions in table["states"].items()
     }
-    return Lark._load_from_dict(data, memo)
+    load: Callable[..., Lark] = Lark._load_from_dict
+    return load(data, memo)
 
 
 def _write_tables(file: Path | None, built: Lark) -> None:

@@ -117,18 +117,38 @@ def test_accumulation_and_checkpointing(kind: str, checkpointing: str, steps: in
 
 
 @pytest.mark.parametrize("checkpointing", CHECKPOINTING)
-def test_two_forward_passes_of_one_loss(checkpointing: str) -> None:
+def test_forward_passes_of_one_loss(checkpointing: str) -> None:
     model, table = tiny("upcycled"), table_for("upcycled")
-    plain = explicit_gradients("upcycled", model, table, steps=2)
+    plain = explicit_gradients("upcycled", model, table, steps=4)
     set_checkpointing(model, CHECKPOINTING[checkpointing])
     shaper = dpsl.attach(model, table, ranks="sort")
     losses = []
-    for seed in range(2):
+    for seed in range(4):
         inputs = batch(seed)
         with shaper.tokens(mask=inputs["attention_mask"], modality=codes(seed, inputs["input_ids"])):
             losses.append(model(**inputs).loss)
-    (sum(losses) / 2).backward()
+    (sum(losses) / 4).backward()
     assert_equal_gradients(gradients(model), plain)
+
+
+def test_passes_of_a_part_of_the_model() -> None:
+    """The inner model alone, twice for one description of tokens: each pass keeps its own gradient."""
+    model, table = tiny("upcycled"), table_for("upcycled")
+    shaper = dpsl.attach(model, table, ranks="sort")
+    separate: list[dict[str, Tensor]] = []
+    inputs = [batch(seed, padding=0)["input_ids"] for seed in range(2)]
+    modality = codes(0, inputs[0])
+    for input_ids in inputs:
+        with shaper.tokens(modality=modality):
+            loss = model.model(input_ids).last_hidden_state.square().mean()
+        shaper.scale_with(loss)
+        loss.backward()
+        separate.append(gradients(model))
+    with shaper.tokens(modality=modality):
+        loss = sum(model.model(input_ids).last_hidden_state.square().mean() for input_ids in inputs)
+    shaper.scale_with(loss)
+    loss.backward()
+    assert_equal_gradients(gradients(model), {name: g + separate[1][name] for name, g in separate[0].items()})
 
 
 def test_top_1_renormalised_still_reaches_the_router() -> None:

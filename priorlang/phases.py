@@ -13,6 +13,7 @@ from functools import cached_property
 from priorlang.checks import check_cells
 from priorlang.checks.cells import cell_findings
 from priorlang.diagnostics.finding import Finding, PriorError, Severity
+from priorlang.model_config import GivenModel
 from priorlang.semantics.allow import allowed
 from priorlang.semantics.exact import ExactValue
 from priorlang.semantics.imports import Program, load_program
@@ -31,18 +32,18 @@ class Prior:
         self,
         source: SourceFile,
         settings: Mapping[str, ExactValue] | None = None,
-        model: Mapping[str, int] | None = None,
+        model: GivenModel | None = None,
     ) -> None:
         self.source = source
         self.settings = dict(settings or {})
-        self.model = dict(model or {})
+        self.model = model
 
     @classmethod
     def read(
         cls,
         path: str | os.PathLike[str],
         settings: Mapping[str, ExactValue] | None = None,
-        model: Mapping[str, int] | None = None,
+        model: GivenModel | None = None,
     ) -> Prior:
         """The prior in a file. Raises PriorError where the file cannot be read."""
         return cls(read_source(path), settings, model)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from priorlang.cli.options import quiet_option, set_option
+from priorlang.cli.options import given_by, model_option, quiet_option, set_option
 from priorlang.cli.output import fail, remark
 from priorlang.diagnostics.finding import PriorError
 
@@ -17,8 +17,9 @@ from priorlang.diagnostics.finding import PriorError
     "-o", "--output", "output", required=True, metavar="TABLE", help="Where to write; ends in .safetensors."
 )
 @set_option
+@model_option
 @quiet_option
-def command(file: str, output: str, settings: tuple[str, ...], quiet: bool) -> None:
+def command(file: str, output: str, settings: tuple[str, ...], model_config: str | None, quiet: bool) -> None:
     """Compile a prior file to the table that the engine reads."""
     from priorlang.phases import Prior
     from priorlang.settings import parse_settings
@@ -26,7 +27,7 @@ def command(file: str, output: str, settings: tuple[str, ...], quiet: bool) -> N
     if not output.endswith(".safetensors"):
         raise click.UsageError(f"a table is written to a .safetensors file, and {output} is none")
     try:
-        prior = Prior.read(file, parse_settings(settings))
+        prior = Prior.read(file, parse_settings(settings), given_by(model_config))
         prior.table.save(output)
     except PriorError as error:
         fail(error)

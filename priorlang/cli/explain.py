@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from priorlang.cli.options import format_option, set_option
+from priorlang.cli.options import format_option, given_by, model_option, set_option
 from priorlang.cli.output import fail, write_json
 from priorlang.diagnostics.finding import PriorError
 from priorlang.diagnostics.machine import span_json
@@ -25,14 +25,22 @@ StepValue = Fraction | dict[int, Fraction] | tuple[Fraction, ...] | str | None
 @click.option("--why-not", "rule", metavar="RULE", help="Say why this rule does not act on the cell.")
 @format_option
 @set_option
-def command(file: str, cell: str, rule: str | None, output_format: str, settings: tuple[str, ...]) -> None:
+@model_option
+def command(
+    file: str,
+    cell: str,
+    rule: str | None,
+    output_format: str,
+    settings: tuple[str, ...],
+    model_config: str | None,
+) -> None:
     """Say why a cell, a layer and a token class, asks for what it asks for."""
     from priorlang.phases import Prior
     from priorlang.settings import parse_settings
     from priorlang.table.explain import explain, parse_cell, why_not
 
     try:
-        prior = Prior.read(file, parse_settings(settings))
+        prior = Prior.read(file, parse_settings(settings), given_by(model_config))
         layer, members = parse_cell(prior.spec, cell)
         cells = prior.cells
         assert cells is not None

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+if TYPE_CHECKING:
+    from priorlang.model_config import GivenModel
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -24,4 +27,19 @@ set_option = click.option(
     metavar="NAME=VALUE",
     help="Give a declared parameter another value; may be repeated.",
 )
+model_option = click.option(
+    "--model",
+    "model_config",
+    metavar="CONFIG.json",
+    help="Take layers, experts and top_k from a transformers config, and hold the file to it.",
+)
 quiet_option = click.option("--quiet", is_flag=True, help="No remarks on standard error.")
+
+
+def given_by(model_config: str | None) -> GivenModel | None:
+    """The model of `--model`. Raises PriorError where its file is no model config."""
+    if model_config is None:
+        return None
+    from priorlang.model_config import read_model
+
+    return read_model(model_config)

@@ -7,7 +7,7 @@ import sys
 import click
 
 from priorlang.cli.exits import CLEAN, FINDINGS, USAGE
-from priorlang.cli.options import quiet_option, set_option
+from priorlang.cli.options import given_by, model_option, quiet_option, set_option
 from priorlang.cli.output import exit_code, print_findings, remark, write_json
 from priorlang.diagnostics.finding import Finding, PriorError, Severity
 from priorlang.diagnostics.human import summary
@@ -26,9 +26,15 @@ from priorlang.diagnostics.machine import findings_json
 )
 @click.option("--deny-warnings", is_flag=True, help="Exit with 1 on warnings too.")
 @set_option
+@model_option
 @quiet_option
 def command(
-    files: tuple[str, ...], output_format: str, deny_warnings: bool, settings: tuple[str, ...], quiet: bool
+    files: tuple[str, ...],
+    output_format: str,
+    deny_warnings: bool,
+    settings: tuple[str, ...],
+    model_config: str | None,
+    quiet: bool,
 ) -> None:
     """Check prior files, or training files with the priors they name."""
     findings: list[Finding] = []
@@ -37,7 +43,7 @@ def command(
     unreadable = False
     for file in files:
         try:
-            found, texts, line = _check(file, settings)
+            found, texts, line = _check(file, settings, model_config)
         except PriorError as error:
             found, texts, line = list(error.findings), {}, ""
             unreadable = unreadable or exit_code(found) == USAGE
@@ -57,7 +63,9 @@ def command(
     sys.exit(_exit(findings, deny_warnings=deny_warnings, unreadable=unreadable))
 
 
-def _check(file: str, settings: tuple[str, ...]) -> tuple[list[Finding], dict[str, str], str]:
+def _check(
+    file: str, settings: tuple[str, ...], model_config: str | None
+) -> tuple[list[Finding], dict[str, str], str]:
     """The findings of one file, the texts they point into, and a line that sums up a clean prior."""
     from priorlang.syntax.source import read_source
     from priorlang.training import is_training_file
@@ -68,7 +76,7 @@ def _check(file: str, settings: tuple[str, ...]) -> tuple[list[Finding], dict[st
     from priorlang.phases import Prior
     from priorlang.settings import parse_settings
 
-    prior = Prior(source, parse_settings(settings))
+    prior = Prior(source, parse_settings(settings), given_by(model_config))
     findings = list(prior.findings)
     line = ""
     if not any(finding.severity is Severity.ERROR for finding in findings):
@@ -90,7 +98,7 @@ def _check_training(file: str, settings: tuple[str, ...]) -> tuple[list[Finding]
         return list(error.findings), {}, ""
     if plan.prior is None:
         return [], {}, f"{file}: a training file with {len(plan.stages)} stages, without a prior"
-    findings, sources, line = _check(str(plan.prior), ())
+    findings, sources, line = _check(str(plan.prior), (), None)
     return findings, sources, f"{file}: a training file with {len(plan.stages)} stages\n{line}".rstrip()
 
 

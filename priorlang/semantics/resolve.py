@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from priorlang.diagnostics.finding import Edit, Finding, Fix, Related, Severity
 from priorlang.diagnostics.span import Span, whole_file
 from priorlang.diagnostics.suggest import closest
+from priorlang.model_config import GivenModel
+from priorlang.semantics.describe import index_set
 from priorlang.semantics.exact import ExactValue
 from priorlang.semantics.imports import Program
 from priorlang.semantics.rules import RuleResolver
@@ -27,24 +29,24 @@ _MODEL_KEYS = ("layers", "experts", "top_k", "routed")
 def resolve(
     program: Program,
     settings: Mapping[str, ExactValue] | None = None,
-    model: Mapping[str, int] | None = None,
+    model: GivenModel | None = None,
 ) -> tuple[Spec | None, list[Finding]]:
     """Resolve a program.
 
     Args:
         program: the parsed files.
         settings: parameters set from outside, as by `--set`; they win over what files state.
-        model: layers, experts and top_k of the model at hand; contradicting the file is an error.
+        model: the model at hand; contradicting the file is an error.
 
     Returns:
         The Spec of everything that could be resolved, or None where the model or the default is
         missing, and the findings.
     """
-    return _Resolver(program, dict(settings or {}), dict(model or {})).run()
+    return _Resolver(program, dict(settings or {}), model).run()
 
 
 class _Resolver:
-    def __init__(self, program: Program, settings: dict[str, ExactValue], model: dict[str, int]) -> None:
+    def __init__(self, program: Program, settings: dict[str, ExactValue], model: GivenModel | None) -> None:
         self.program = program
         self.settings = settings
         self.given_model = model
@@ -134,7 +136,7 @@ class _Resolver:
     def size(self, key: str, maximum: int) -> int | None:
         """One of the numbers of `model`, from the file or from the model at hand."""
         setting = self.scope.settings.get(key)
-        given = self.given_model.get(key)
+        given = self.given_model.number(key) if self.given_model is not None else None
         if setting is None:
             if given is None and key not in self.misspelt and not self.scope.is_broken("model"):
                 message = f"the model's {key} is not stated: write `model {{ {key} = … }}`, or give --model"
@@ -163,12 +165,20 @@ class _Resolver:
 
     def routed(self, layers: int | None) -> tuple[int, ...] | None:
         setting = self.scope.settings.get("routed")
+        given = self.given_model.routed if self.given_model is not None else None
         if layers is None:
             return None
         if setting is None:
-            return tuple(range(layers))
+            return given or tuple(range(layers))
         found = self.sets.indices("layers", setting.value)
-        return None if found is None else tuple(sorted(found))
+        if found is None:
+            return None
+        dense = sorted(found - set(given)) if given is not None else []
+        if dense:
+            message = f"the file routes layer {dense[0]}, and the model is dense there: it routes {index_set(given or ())}"
+            self.error("model-mismatch", message, setting.value.span)
+            return None
+        return tuple(sorted(found))
 
     def check_size(self, model: ModelShape | None, attributes: tuple[AttributeSpec, ...]) -> None:
         classes = 1

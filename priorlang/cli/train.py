@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -15,6 +16,8 @@ from priorlang.cli.output import fail, remark
 from priorlang.diagnostics.finding import PriorError
 
 if TYPE_CHECKING:
+    from dpsl.train.stage_data import DataRoom
+
     from priorlang.table.prior_table import PriorTable
     from priorlang.training.plan import TrainingPlan
 
@@ -54,6 +57,7 @@ def command(
     _require_engine()
     from dpsl.errors import DpslError
 
+    data: DataRoom | None = None
     try:
         if resume is not None:
             run = _resumed(Path(resume), file, settings)
@@ -64,9 +68,11 @@ def command(
             if dry_run:
                 _forecast(plan, tables, processes or 1, resolved=resolved)
                 return
-            run = _begun(plan, tables, resolved, processes or 1)
-        _train(run, processes or 1, quiet=quiet)
+            run, data = _begun(plan, tables, resolved, processes or 1)
+        _train(run, processes or 1, data, quiet=quiet)
     except PriorError as error:
+        if os.environ.get("RANK", "0") != "0":
+            sys.exit(FINDINGS)
         fail(error)
     except DpslError as error:
         _fail_engine(error)
@@ -85,31 +91,32 @@ def _read(file: str, settings: tuple[str, ...]) -> tuple[TrainingPlan, Tables, s
     return plan, {path: Prior.read(name).table for path, name in priors.items()}, render_plan(plan)
 
 
-def _forecast(plan: TrainingPlan, tables: Tables, processes: int, *, resolved: str | None) -> None:
+def _forecast(plan: TrainingPlan, tables: Tables, processes: int, *, resolved: str | None) -> DataRoom:
     """Check everything that can be known before the first step; print it where `resolved` is given."""
     from dpsl.train.preflight import describe, preflight
     from dpsl.train.processes import prepare_process
 
     prepare_process()
     with tempfile.TemporaryDirectory() as scratch:
-        forecasts = preflight(plan, tables, processes, Path(scratch))
+        forecasts, data = preflight(plan, tables, processes, Path(scratch))
     if resolved is not None:
         click.echo(resolved)
         click.echo("\n".join(describe(forecasts)))
+    return data
 
 
-def _begun(plan: TrainingPlan, tables: Tables, resolved: str, processes: int) -> Path:
-    """A new run folder, on rank 0 of a launcher's ranks; the others wait for it."""
+def _begun(plan: TrainingPlan, tables: Tables, resolved: str, processes: int) -> tuple[Path, DataRoom | None]:
+    """A new run folder, and the data that was read to check it: on rank 0, while other ranks wait for it."""
     from dpsl.train.prepare import prepare_run, refuse_folder
     from dpsl.train.processes import launched_together
 
-    def begin() -> None:
+    def begin() -> DataRoom:
         refuse_folder(plan.output_dir)
-        _forecast(plan, tables, processes, resolved=None)
+        data = _forecast(plan, tables, processes, resolved=None)
         prepare_run(plan, resolved, tables, processes)
+        return data
 
-    launched_together(begin)
-    return plan.output_dir
+    return plan.output_dir, launched_together(begin)
 
 
 def _resumed(run: Path, file: str | None, settings: tuple[str, ...]) -> Path:
@@ -161,11 +168,11 @@ def _recorded_processes(run: Path) -> int:
     return int(json.loads(place.read_text(encoding="utf-8")).get("processes", 1)) if place.is_file() else 1
 
 
-def _train(run: Path, processes: int, *, quiet: bool) -> None:
+def _train(run: Path, processes: int, data: DataRoom | None, *, quiet: bool) -> None:
     from dpsl.train.launch import launch
     from dpsl.train.processes import rank
 
-    launch(run, processes, quiet=quiet)
+    launch(run, processes, quiet=quiet, data=data)
     if rank() == 0:
         page = _report(run)
         remark("", quiet=quiet)
@@ -176,12 +183,10 @@ def _train(run: Path, processes: int, *, quiet: bool) -> None:
 
 def _report(run: Path) -> Path | None:
     """The run's page, where the engine can write one."""
-    from importlib.util import find_spec
-
-    if find_spec("dpsl.report") is None:
+    try:
+        from dpsl.report import write_report
+    except ImportError:
         return None
-    from dpsl.report import write_report
-
     return Path(write_report(run))
 
 

@@ -76,9 +76,12 @@ def _text_of(file: FilePath) -> str:
     span = whole_file(str(file))
     try:
         return file.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        reason = f"there is no training file {file}"
+        raise PriorError([Finding("missing-file", Severity.ERROR, reason, span)]) from None
     except OSError as error:
         reason = f"cannot read this training file: {error.strerror or error}"
-        raise PriorError([Finding("missing-file", Severity.ERROR, reason, span)]) from None
+        raise PriorError([Finding("unreadable-file", Severity.ERROR, reason, span)]) from None
     except UnicodeDecodeError as error:
         reason = f"the file is no UTF-8 text (byte {error.start + 1}); save it as UTF-8"
         raise PriorError([Finding("unreadable-file", Severity.ERROR, reason, span)]) from None

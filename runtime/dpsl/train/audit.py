@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from dpsl.errors import DpslError
+from dpsl.regularizers import Regularizers
 from dpsl.routers.found import FoundRouter
 from dpsl.train.console import Console, number
 from dpsl.train.data.collator import TOKEN_ATTRIBUTES
@@ -29,16 +30,25 @@ class AuditError(DpslError):
 
 
 def audit(
-    trainer: StageTrainer, shaper: Any, batch: Mapping[str, Any], done: int, total: int
+    trainer: StageTrainer,
+    shaper: Any,
+    regularizers: Regularizers | None,
+    batch: Mapping[str, Any],
+    done: int,
+    total: int,
+    *,
+    shapes: bool,
 ) -> dict[str, Any]:
     """Run the audit. Every rank must call it; the result is the same on each.
 
     Args:
         trainer: prepared, before its first step.
         shaper: attached to its model.
+        regularizers: as well, or None.
         batch: one micro-batch of this rank, from the collator.
         done: shaped steps before this stage.
         total: shaped steps of the run.
+        shapes: whether the stage is shaped.
 
     Returns:
         What audit.json holds: `routers` with their gradients, `coefficients`, `populations` with their tokens.
@@ -50,9 +60,12 @@ def audit(
     factor, step = peak_of_schedule(table, total)
     shaper.set_progress(step, total)
     with _unchanged_random_state():
-        task = _task_gradients(trainer, shaper, batch)
+        task = _task_gradients(trainer, shaper, regularizers, batch)
         shaping, scale = _shaping_gradients(trainer, shaper, batch)
-    shaper.metrics()
+    further = regularizers.arrivals() if regularizers is not None else {}
+    for terms in (shaper, regularizers):
+        if terms is not None:
+            terms.metrics()
     shaper.reset_statistics()
     shaper.set_progress(done, total)
     tokens = _tokens_of_populations(table, batch, trainer.args.device)
@@ -63,14 +76,18 @@ def audit(
                 "layer": router.layer,
                 "module": router.name,
                 "kind": router.kind,
-                "gradient": {"task": task[place], "dpsl": shaping[place]},
+                "gradient": {
+                    "task": task[place],
+                    **({"dpsl": shaping[place]} if shapes else {}),
+                    **further.get(router.layer, {}),
+                },
             }
             for place, router in enumerate(shaper.routers)
         ],
         "coefficients": {
             "schedule": {"factor": factor, "step": step, "of": total},
             "scale": per_step,
-            "weights": sorted({float(w) * factor * per_step for w in table.weight}),
+            "weights": sorted({float(w) * factor * per_step for w in table.weight}) if shapes else [],
         },
         "populations": [
             {"name": name, "tokens": count}
@@ -85,11 +102,16 @@ def audit(
 def print_audit(console: Console, result: Mapping[str, Any]) -> None:
     """The audit as a table."""
     console.line("audit: gradient at each router's logits, one micro-step")
+    shaped = any("dpsl" in r["gradient"] for r in result["routers"])
+    names = sorted({name for r in result["routers"] for name in r["gradient"]} - {"task", "dpsl"})
+    names = ["task", *(["dpsl"] if shaped else []), *names]
     rows = [
-        [f"layer {r['layer']} ({r['module']})", number(r["gradient"]["task"]), number(r["gradient"]["dpsl"])]
+        [f"layer {r['layer']} ({r['module']})", *(number(r["gradient"].get(name, 0.0)) for name in names)]
         for r in result["routers"]
     ]
-    console.table(["router", "task", "dpsl"], rows)
+    console.table(["router", *names], rows)
+    if not shaped:
+        return
     weights = ", ".join(number(weight) for weight in result["coefficients"]["weights"])
     console.line(f"effective coefficient of the shaping term: {weights}")
     console.table(["population", "tokens"], [[p["name"], f"{p['tokens']:,}"] for p in result["populations"]])
@@ -103,11 +125,15 @@ def peak_of_schedule(table: PriorTable, total: int) -> tuple[float, int]:
     return factor, round(place * total) if table.header.schedule_unit == "fraction" else int(place)
 
 
-def _task_gradients(trainer: StageTrainer, shaper: Any, batch: Mapping[str, Any]) -> list[float]:
+def _task_gradients(
+    trainer: StageTrainer, shaper: Any, regularizers: Regularizers | None, batch: Mapping[str, Any]
+) -> list[float]:
     """For each router, the norm of d task loss / d logits over all ranks."""
     with _captured_logits(shaper.routers) as logits:
         loss = _loss(trainer, batch)
         shaper.scale_with(loss, 0.0)
+        if regularizers is not None:
+            regularizers.scale_with(loss, 0.0)
         wanted = [logits.get(place) for place in range(len(shaper.routers))]
         live = [tensor for tensor in wanted if tensor is not None and tensor.requires_grad]
         found = iter(torch.autograd.grad(loss, live, allow_unused=True) if live else ())

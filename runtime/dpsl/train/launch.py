@@ -5,22 +5,27 @@ from __future__ import annotations
 import sys
 import uuid
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dpsl.errors import DpslError
 from dpsl.train.processes import distributed_by_launcher
+
+if TYPE_CHECKING:
+    from dpsl.train.stage_data import DataRoom
 
 
 class LaunchError(DpslError):
     """A worker process ended badly."""
 
 
-def launch(run: Path, processes: int = 1, *, quiet: bool = False) -> None:
+def launch(run: Path, processes: int = 1, *, quiet: bool = False, data: DataRoom | None = None) -> None:
     """Train the run that `run` describes, to its end.
 
     Args:
         run: a run folder with its plan, from `prepare_run`.
         processes: ranks to start on this machine; without effect where a launcher already started this one.
         quiet: no progress.
+        data: what a preflight has read already; only of use to this very process.
 
     Raises:
         DpslError: anything the user can mend.
@@ -28,7 +33,7 @@ def launch(run: Path, processes: int = 1, *, quiet: bool = False) -> None:
     if processes == 1 or distributed_by_launcher():
         from dpsl.train.worker import train_run
 
-        train_run(run, quiet=quiet)
+        train_run(run, quiet=quiet, data=data)
     else:
         _under_torchrun(run, processes, quiet)
 

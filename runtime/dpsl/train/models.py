@@ -45,11 +45,12 @@ def class_and_config(plan: TrainingPlan) -> tuple[Any, Any]:
 def load_stage_model(folder: Path | str) -> nn.Module:
     """A saved model, dense or upcycled, in float32: DeepSpeed casts where bf16 or fp16 is asked for."""
     try:
-        return load_model(folder, dtype=torch.float32)
+        model: nn.Module = load_model(folder, dtype=torch.float32)
     except (OSError, ValueError) as error:
         raise ModelError(
             str(folder), f"no model can be read here ({_first_line(error)})", _MODEL_FIX
         ) from None
+    return model
 
 
 def load_processor(source: str) -> Any:
@@ -91,7 +92,8 @@ def vision_tower(model: nn.Module) -> nn.Module:
     """
     for name, module in model.named_modules():
         if MODULE_NAMES.get(name.rpartition(".")[2]) == VISION_TOWER:
-            return module
+            tower: nn.Module = module
+            return tower
     raise ModelError(
         "objective: image-labels", f"{type(model).__name__} has no vision tower", "leave the objective out"
     )

@@ -59,7 +59,7 @@ class StageForecast:
 
 def preflight(
     plan: TrainingPlan, tables: Mapping[Path, PriorTable], processes: int, scratch: Path
-) -> list[StageForecast]:
+) -> tuple[list[StageForecast], DataRoom]:
     """Check a plan against its model and its data.
 
     Args:
@@ -67,6 +67,9 @@ def preflight(
         tables: the compiled prior of each prior file that it names.
         processes: ranks that will train.
         scratch: a folder that transformers may name in its arguments; nothing is written to it.
+
+    Returns:
+        What each stage will do, and the data that was read on the way.
 
     Raises:
         DpslError: the first thing that would stop training.
@@ -86,7 +89,7 @@ def preflight(
         data.collate([data.train[0]])
         training_arguments(stage, scratch)
         forecasts.append(_forecast(stage, model, learning, data, table, processes))
-    return forecasts
+    return forecasts, room
 
 
 def describe(forecasts: list[StageForecast]) -> list[str]:

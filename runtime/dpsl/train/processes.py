@@ -72,33 +72,37 @@ def first_on_main(work: Callable[[], Result]) -> Result | None:
         barrier()
 
 
-def launched_together(work: Callable[[], None]) -> None:
+def launched_together(work: Callable[[], Result]) -> Result | None:
     """Do `work` once: on rank 0 where a launcher started several processes, which then all go on or all stop.
 
+    Returns:
+        What `work` did; None on the other ranks.
+
     Raises:
-        DpslError: on every rank, where `work` failed with one on rank 0.
+        DpslError: `work` failed with one, on rank 0. The other ranks exit.
     """
     if not distributed_by_launcher():
-        work()
-        return
+        return work()
+    prepare_process()
     import deepspeed
     import torch.distributed as dist
     from dpsl.errors import DpslError
 
-    prepare_process()
     deepspeed.init_distributed(verbose=False)
-    failure: list[Exception | None] = [None]
+    done: Result | None = None
+    failure: DpslError | None = None
     if rank() == 0:
         try:
-            work()
+            done = work()
         except DpslError as error:
-            failure = [error]
-    told: list[Any] = [failure[0] is not None]
+            failure = error
+    told: list[Any] = [failure is not None]
     dist.broadcast_object_list(told, src=0)
-    if failure[0] is not None:
-        raise failure[0]
+    if failure is not None:
+        raise failure
     if told[0]:
         sys.exit(1)
+    return done
 
 
 def _free_port() -> int:

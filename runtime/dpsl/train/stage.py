@@ -8,6 +8,8 @@ from functools import partial
 from typing import Any
 
 import torch
+from dpsl.regularizers import Regularizers, attach_regularizers
+from dpsl.regularizers.terms import Term
 from dpsl.shaper import attach
 from dpsl.train.arguments import training_arguments, zero_stage
 from dpsl.train.audit import audit, print_audit
@@ -40,7 +42,6 @@ class StageInput:
     Attributes:
         run: the run's folder.
         plan: the stage's settings.
-        processor: the model's.
         data: where the stage's data comes from.
         table: the prior, or None.
         shaped_before: shaped steps of the stages before.
@@ -49,7 +50,6 @@ class StageInput:
 
     run: RunFolder
     plan: StagePlan
-    processor: Any
     data: DataRoom
     table: PriorTable | None
     shaped_before: int
@@ -76,18 +76,22 @@ def run_stage(given: StageInput, model: nn.Module, console: Console) -> dict[str
     train_only(model, stage.train)
     data = given.data.load(stage, given.table if stage.moe else None)
     shaper = _attach(model, given)
-    trainer = _trainer(given, model, data, shaper, console)
+    regularizers = _regularize(model, stage)
+    trainer = _trainer(given, model, data, shaper, regularizers, console)
     started = time.perf_counter()
     checkpoints = folder.checkpoints()
     trainer.train(resume_from_checkpoint=str(folder.checkpoint(checkpoints[-1])) if checkpoints else None)
     seconds = time.perf_counter() - started
     state = trainer.gathered_state()
-    first_on_main(lambda: save_stage_model(folder.model, model, given.processor, state))
+    first_on_main(lambda: save_stage_model(folder.model, model, given.data.processor, state))
     metrics = _measure(given, trainer, data, shaper, console)
     steps = trainer.state.global_step
     first_on_main(lambda: folder.mark_done({"stage": stage.name, "steps": steps, "metrics": metrics}))
     console.line(f"{stage.name}: {steps} steps in {seconds:.1f} s")
-    _release(trainer, shaper)
+    for terms in (shaper, regularizers):
+        if terms is not None:
+            terms.detach()
+    _release(trainer)
     return metrics
 
 
@@ -131,8 +135,27 @@ def _attach(model: nn.Module, given: StageInput) -> Any:
     )
 
 
+def _regularize(model: nn.Module, stage: StagePlan) -> Regularizers | None:
+    if not stage.moe or not stage.regularizers:
+        return None
+    return attach_regularizers(model, terms_of(stage))
+
+
+def terms_of(stage: StagePlan) -> list[Term]:
+    """The stage's regularizers as the engine takes them."""
+    return [
+        Term(plan.type, plan.coefficient, None if plan.layers == "all" else frozenset(plan.layers))
+        for plan in stage.regularizers
+    ]
+
+
 def _trainer(
-    given: StageInput, model: nn.Module, data: StageData, shaper: Any, console: Console
+    given: StageInput,
+    model: nn.Module,
+    data: StageData,
+    shaper: Any,
+    regularizers: Regularizers | None,
+    console: Console,
 ) -> StageTrainer:
     stage, folder = given.plan, given.run.stage(given.plan.name)
 
@@ -142,7 +165,7 @@ def _trainer(
 
     trainer = StageTrainer(
         folder=folder,
-        shaper=shaper,
+        router_terms=[terms for terms in (shaper, regularizers) if terms is not None],
         routers=router_parameters(model),
         router_learning_rate=stage.router_learning_rate if stage.moe else None,
         keep=stage.save_total_limit,
@@ -155,20 +178,37 @@ def _trainer(
     )
     if shaper is not None:
         trainer.add_callback(ScheduleCallback(shaper, given.shaped_before, given.shaped_total))
-    if stage.shape:
-        trainer.add_callback(StartCallback(partial(_audit, given, trainer, data, shaper, console)))
+    if shaper is not None and (stage.shape or regularizers is not None):
+        work = partial(_audit, given, trainer, data, shaper, regularizers, console)
+        trainer.add_callback(StartCallback(work))
     if stage.eval_steps is not None and data.held_out:
         trainer.add_callback(EvaluationCallback(stage.eval_steps, partial(_evaluate, given, trainer, data)))
     return trainer
 
 
-def _audit(given: StageInput, trainer: StageTrainer, data: StageData, shaper: Any, console: Console) -> None:
+def _audit(
+    given: StageInput,
+    trainer: StageTrainer,
+    data: StageData,
+    shaper: Any,
+    regularizers: Regularizers | None,
+    console: Console,
+) -> None:
     size = given.plan.per_device_train_batch_size
     places = [(rank() * size + offset) % len(data.train) for offset in range(size)]
     batch = data.collate([data.train[place] for place in places])
-    result = audit(trainer, shaper, batch, given.shaped_before, given.shaped_total)
-    first_on_main(lambda: write_json(given.run.audit, {"stage": given.plan.name, **result}))
+    result = audit(
+        trainer, shaper, regularizers, batch, given.shaped_before, given.shaped_total, shapes=given.plan.shape
+    )
+    first_on_main(lambda: _save_audit(given, {"stage": given.plan.name, **result}))
     print_audit(console, result)
+
+
+def _save_audit(given: StageInput, result: dict[str, Any]) -> None:
+    """The run's audit is that of its shaped stage; each audited stage keeps its own."""
+    write_json(given.run.stage(given.plan.name).audit, result)
+    if given.plan.shape or not given.run.audit.is_file():
+        write_json(given.run.audit, result)
 
 
 def _evaluate(given: StageInput, trainer: StageTrainer, data: StageData, step: int) -> dict[str, float]:
@@ -208,12 +248,10 @@ def _record(given: StageInput, row: dict[str, Any]) -> None:
         given.run.append_metrics({"stage": given.plan.name, **row})
 
 
-def _release(trainer: StageTrainer, shaper: Any) -> None:
+def _release(trainer: StageTrainer) -> None:
     """Let the next stage configure DeepSpeed anew."""
     from accelerate.state import AcceleratorState
 
-    if shaper is not None:
-        shaper.detach()
     trainer.deepspeed.destroy()
     trainer.accelerator.free_memory()
     AcceleratorState._reset_state(reset_partial_state=True)

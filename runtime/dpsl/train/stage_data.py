@@ -40,13 +40,16 @@ class StageData:
 class DataRoom:
     """Reads the data of stages, each source once however many stages use it.
 
+    Attributes:
+        processor: the model's.
+
     Args:
         processor: the model's.
         verify_images: open every image once, to find broken ones before training starts.
     """
 
     def __init__(self, processor: Any, *, verify_images: bool = False) -> None:
-        self._processor = processor
+        self.processor = processor
         self._verify_images = verify_images
         self._known: dict[tuple[str, ...], Any] = {}
 
@@ -68,7 +71,7 @@ class DataRoom:
             (prefix, self._conversations((source,), stage.max_length, table))
             for prefix, source in _prefixes(stage)
         ]
-        tokenizer = getattr(self._processor, "tokenizer", self._processor)
+        tokenizer = getattr(self.processor, "tokenizer", self.processor)
         pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
         collator = Collator(pad_token_id=pad or 0, image_token_id=train.image_token_id, table=table)
         size = stage.per_device_eval_batch_size
@@ -111,7 +114,7 @@ class DataRoom:
             own = [DataSource(source.path, source.images, dict(source.attributes)) for source in sources]
             records = load_records(own, table, verify_images=self._verify_images)
             self._known[key] = ConversationDataset(
-                records, self._processor, table=table, max_length=max_length
+                records, self.processor, table=table, max_length=max_length
             )
         known: ConversationDataset = self._known[key]
         return known
@@ -120,7 +123,7 @@ class DataRoom:
         key = ("labels", source.model_dump_json())
         if key not in self._known:
             images: Path = source.images or source.path.parent
-            self._known[key] = ImageLabelDataset(source.path, images, self._processor)
+            self._known[key] = ImageLabelDataset(source.path, images, self.processor)
         known: ImageLabelDataset = self._known[key]
         return known
 

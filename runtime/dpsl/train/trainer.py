@@ -9,8 +9,8 @@ divided by their number afterwards: there the gradient that arrives is that fact
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -26,8 +26,7 @@ class StageTrainer(Trainer):  # type: ignore[misc]
 
     Args:
         folder: the stage's part of the run folder.
-        shaper: attached to the model, or None.
-        terms: further losses of the routers, entered around every forward pass; None for none.
+        router_terms: what is attached to the routers: a Shaper, Regularizers, both or nothing.
         routers: names of the routers' parameters.
         router_learning_rate: theirs, or None for the common one.
         keep: checkpoints to keep.
@@ -39,7 +38,7 @@ class StageTrainer(Trainer):  # type: ignore[misc]
         self,
         *,
         folder: StageFolder,
-        shaper: Any,
+        router_terms: Sequence[Any],
         routers: frozenset[str],
         router_learning_rate: float | None,
         keep: int,
@@ -49,7 +48,7 @@ class StageTrainer(Trainer):  # type: ignore[misc]
         super().__init__(**arguments)
         self.remove_callback(PrinterCallback)
         self._folder = folder
-        self._shaper = shaper
+        self._router_terms = tuple(router_terms)
         self._routers = routers
         self._router_learning_rate = router_learning_rate
         self._keep = keep
@@ -80,27 +79,26 @@ class StageTrainer(Trainer):  # type: ignore[misc]
         attributes = inputs.pop(TOKEN_ATTRIBUTES, None)
         if "attention_mask" in inputs:
             self._tokens += int(inputs["attention_mask"].sum())
-        with self.classes_of(inputs, attributes):
+        with self.described(inputs, attributes):
             loss, outputs = super().compute_loss(
                 model, inputs, return_outputs=True, num_items_in_batch=num_items_in_batch
             )
         loss = loss + _untouched_image_parts(self.model, inputs)
-        if self._shaper is not None:
-            self._shaper.scale_with(loss, self.shaping_factor(num_items_in_batch))
+        factor = self.router_factor(num_items_in_batch)
+        for terms in self._router_terms:
+            terms.scale_with(loss, factor)
         return (loss, outputs) if return_outputs else loss
 
-    def classes_of(
-        self, inputs: Mapping[str, Any], attributes: Mapping[str, Any] | None
-    ) -> AbstractContextManager[Any]:
-        """The context in which the model's routers know their tokens."""
-        if self._shaper is None or attributes is None:
-            return nullcontext()
-        context: AbstractContextManager[Any] = self._shaper.tokens(
-            mask=inputs["attention_mask"], **attributes
-        )
-        return context
+    @contextmanager
+    def described(self, inputs: Mapping[str, Any], attributes: Mapping[str, Any] | None) -> Iterator[None]:
+        """Within, the model's routers know their tokens."""
+        with ExitStack() as described:
+            if attributes is not None:
+                for terms in self._router_terms:
+                    described.enter_context(terms.tokens(mask=inputs["attention_mask"], **attributes))
+            yield
 
-    def shaping_factor(self, num_items_in_batch: Tensor | int | None) -> float:
+    def router_factor(self, num_items_in_batch: Tensor | int | None) -> float:
         """By what the gradient that arrives at the loss is multiplied, so that micro-batches average."""
         summed = self.model_accepts_loss_kwargs and num_items_in_batch is not None
         return 1.0 / self.current_gradient_accumulation_steps if summed else 1.0
@@ -114,9 +112,10 @@ class StageTrainer(Trainer):  # type: ignore[misc]
         tokens = gather_sum(torch.tensor(float(self._tokens), device=self.args.device))
         row: dict[str, Any] = {"step": self.state.global_step, "epoch": self.state.epoch}
         row |= {name: logs[name] for name in ("loss", "learning_rate", "grad_norm") if name in logs}
-        row["tokens_per_second"] = float(tokens) / max(seconds, 1e-9)
-        if self._shaper is not None:
-            row |= self._shaper.metrics()
+        if float(tokens):
+            row["tokens_per_second"] = float(tokens) / max(seconds, 1e-9)
+        for terms in self._router_terms:
+            row |= terms.metrics(across_ranks=True)
         self._on_row(row)
         self._tokens, self._since = 0, time.perf_counter()
 

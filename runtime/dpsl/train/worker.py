@@ -28,8 +28,13 @@ if TYPE_CHECKING:
     from dpsl.train.stage_data import DataRoom
 
 
-def train_run(path: Path, *, quiet: bool = False) -> None:
+def train_run(path: Path, *, quiet: bool = False, data: DataRoom | None = None) -> None:
     """Train a run to its end. The process is one rank of it.
+
+    Args:
+        path: the run folder.
+        quiet: no progress.
+        data: what a preflight in this process has read already.
 
     Raises:
         DpslError: anything the user can mend.
@@ -48,8 +53,7 @@ def train_run(path: Path, *, quiet: bool = False) -> None:
             held.enter_context(run.locked())
             _clean_up(run, plan)
         _join()
-        processor = load_processor(plan.processor_source)
-        data = DataRoom(processor)
+        data = data or DataRoom(load_processor(plan.processor_source))
         shaped = shaped_steps(run, plan, data)
         for index, stage in enumerate(plan.stages):
             if run.stage(stage.name).done:
@@ -58,7 +62,7 @@ def train_run(path: Path, *, quiet: bool = False) -> None:
             before = run.stage(plan.stages[index - 1].name).model if index else None
             model = initial_model(plan) if before is None else load_stage_model(before)
             table = table_of(run, stage)
-            given = StageInput(run, stage, processor, data, table, sum(shaped[:index]), sum(shaped))
+            given = StageInput(run, stage, data, table, sum(shaped[:index]), sum(shaped))
             run_stage(given, model, console)
         first_on_main(lambda: _keep_final_model(run, plan))
 

@@ -1,0 +1,61 @@
+"""Two processes, or accumulation, train as one process does with the same global batch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from dpsl.statistics import RoutingStatistics
+
+from tests.dpsl.train.training_files import ONE_SHAPED_STAGE, rows, train, write_training_file
+
+pytestmark = pytest.mark.xdist_group("processes")
+
+# Every token goes to every expert: a choice of the top 2 can flip in the last bit, and then nothing is close any more.
+TOP_K = 4
+
+
+@pytest.fixture(scope="module")
+def alone(digits_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = write_training_file(tmp_path_factory.mktemp("alone"), digits_data, ONE_SHAPED_STAGE, top_k=TOP_K)
+    finished = train(file, "--quiet")
+    assert finished.returncode == 0, finished.stderr
+    return file.parent / "run"
+
+
+def test_two_processes_give_the_losses_of_one(alone: Path, digits_data: Path, tmp_path: Path) -> None:
+    file = write_training_file(tmp_path, digits_data, ONE_SHAPED_STAGE, top_k=TOP_K)
+    finished = train(file, "--processes", 2, "--quiet", "--set", "per_device_train_batch_size=2")
+    assert finished.returncode == 0, finished.stderr
+    assert_same_training(
+        tmp_path / "run", alone, ("loss", "dpsl", "grad_norm", "load_cov", "routing_entropy")
+    )
+    one = RoutingStatistics.read(alone / "routing.safetensors")
+    two = RoutingStatistics.read(tmp_path / "run" / "routing.safetensors")
+    assert two.tokens.tolist() == one.tokens.tolist()
+    refused = train("--resume", tmp_path / "run", "--processes", 1)
+    assert refused.returncode == 2
+    assert "--processes 2" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_accumulation_gives_the_task_loss_of_one_batch(
+    alone: Path, digits_data: Path, tmp_path: Path
+) -> None:
+    """The task loss is the mean over all answer tokens of a step; populations are those of a micro-batch."""
+    file = write_training_file(tmp_path, digits_data, ONE_SHAPED_STAGE, top_k=TOP_K, accumulation=4)
+    finished = train(file, "--quiet", "--set", "per_device_train_batch_size=1")
+    assert finished.returncode == 0, finished.stderr
+    first, expected = rows(tmp_path / "run")[0], rows(alone)[0]
+    assert first["loss"] == pytest.approx(expected["loss"], rel=1e-5)
+    assert first["grad_norm"] == pytest.approx(expected["grad_norm"], rel=0.05)
+
+
+def assert_same_training(found: Path, expected: Path, keys: tuple[str, ...]) -> None:
+    for one, two in zip(rows(expected), rows(found), strict=True):
+        assert (one["stage"], one["step"]) == (two["stage"], two["step"])
+        for key in keys:
+            if key in one:
+                assert two[key] == pytest.approx(one[key], rel=1e-4), (one["step"], key)
+        if "eval_loss" in one:
+            assert two["eval_loss"] == pytest.approx(one["eval_loss"], rel=1e-4)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
 
 import dpsl
 import pytest
@@ -12,7 +11,7 @@ from dpsl.errors import AttachError
 from dpsl.loss import dirichlet_prior_shaping_loss
 from dpsl.routers.find import find_routers
 from tables import modality_table, symmetric_table
-from tiny_models import BUILDERS, EXPERTS, LAYERS, TOP_K, batch, dense, tiny
+from tiny_models import BUILDERS, EXPERTS, LAYERS, TOP_K, batch, tiny
 from torch import Tensor, nn
 
 from priorlang.table.prior_table import UNSHAPED, PriorTable
@@ -246,29 +245,6 @@ def test_detach_restores_the_model() -> None:
     assert hooks == [len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules()]
     assert torch.equal(before.logits, during.logits)
     assert torch.equal(before.logits, after.logits)
-
-
-WRONG_TABLES: dict[str, tuple[Callable[[], PriorTable], str]] = {
-    "experts": (lambda: symmetric_table(experts=8), "experts = 8.*has 4"),
-    "top_k": (lambda: symmetric_table(top_k=1), "top_k = 1.*has 2"),
-    "layers": (lambda: symmetric_table(layers=3), "for 3, the model has 2"),
-    "fewer routed": (lambda: symmetric_table(routed=[1]), "routes 2 layers, the prior 1.*0..1"),
-}
-
-
-@pytest.mark.parametrize("case", WRONG_TABLES)
-def test_a_table_that_does_not_fit_is_named(case: str) -> None:
-    build, message = WRONG_TABLES[case]
-    with pytest.raises(AttachError, match=message):
-        dpsl.attach(tiny("upcycled"), build())
-
-
-def test_a_layer_without_router_is_named() -> None:
-    model = dense()
-    dpsl.upcycle(model, layers=[1])
-    with pytest.raises(AttachError, match=r"layer 0.*routed = 1\.\.1"):
-        dpsl.attach(model, symmetric_table())
-    dpsl.attach(model, symmetric_table(routed=[1]))
 
 
 def test_scale_with_covers_a_loss_of_ones_own() -> None:

@@ -3,7 +3,7 @@
 Float32 reads the tables of `priorlang.table.marginals`, whose accuracy is stated there. Float64 α gives the
 values of SciPy, on the CPU, for tests and studies.
 
-Dimensions: R priors, K experts, P distinct marginals, N tokens, M = 128·P nodes.
+Dimensions: R priors, K experts, P distinct marginals, N tokens, M = 127·P intervals between nodes.
 """
 
 from __future__ import annotations
@@ -95,11 +95,16 @@ class BetaMarginals:
 
 @dataclass(frozen=True, eq=False)
 class MarginalTables:
-    """Tables of P marginals, laid out for look-up: nodes of all marginals in one row per quantity."""
+    """Tables of P marginals as polynomials of the place t in [0, 1] between two nodes, Δ apart.
 
-    cdf_M: Tensor
-    slope_M: Tensor
-    curvature_M: Tensor
+    F is the quintic that has F, h and h′ at both nodes, and h the cubic that has h and h′ there:
+
+        h = c₀ + t (2·c₁ + t (c₂ + t·c₃))        F = F₀ + t·Δ (c₀ + t (c₁ + t (f₃ + t (f₄ + t·f₅))))
+
+    """
+
+    coefficient_8M: Tensor
+    """F₀, c₀ … c₃, f₃ … f₅ of every interval of every marginal."""
     lo_P: Tensor
     step_P: Tensor
     left_P: Tensor
@@ -114,21 +119,36 @@ class MarginalTables:
         window: NDArray[np.float32],
         device: torch.device | str | None = None,
     ) -> MarginalTables:
-        """Lay out `marginal` [P, 128, 3] and `window` [P, 2] as `build_marginals` returns them."""
-        nodes_P3N = torch.from_numpy(np.ascontiguousarray(marginal.transpose(2, 0, 1)))
+        """Make the polynomials of `marginal` [P, 128, 3] and `window` [P, 2], as `build_marginals` returns them."""
+        nodes_3PN = torch.from_numpy(marginal.astype(np.float64)).permute(2, 0, 1)
         lo_P, hi_P = torch.from_numpy(window.astype(np.float64)).unbind(1)
-        step_P = (hi_P - lo_P) / (NODES - 1)
-        first_P3, last_P3 = (torch.from_numpy(marginal[:, end, :].astype(np.float64)) for end in (0, -1))
-        left_P = first_P3[:, 1] / first_P3[:, 0].clamp(min=_ULP) * step_P
-        right_P = last_P3[:, 1] / (1 - last_P3[:, 0]).clamp(min=_ULP) * step_P
+        step_P = (hi_P - lo_P) / INTERVALS
+        left_P = nodes_3PN[1, :, 0] / nodes_3PN[0, :, 0].clamp(min=_ULP) * step_P
+        right_P = nodes_3PN[1, :, -1] / (1 - nodes_3PN[0, :, -1]).clamp(min=_ULP) * step_P
+
+        step_P1 = step_P[:, None]
+        (cdf, rise), (slope, slope_rise), (bend, bend_rise) = (
+            (values_PN[:, :-1], values_PN.diff(dim=1)) for values_PN in nodes_3PN
+        )
+        bend, bend_rise = bend * step_P1, bend_rise * step_P1
+        # What F₀, h₀ and h₀′ leave to be made up at the next node, in value, slope and half the curvature.
+        value, slope_rest, bend_rest = rise / step_P1 - slope - bend / 2, slope_rise - bend, bend_rise / 2
+        coefficients = (
+            cdf,
+            slope,
+            bend / 2,
+            3 * (slope_rise - bend) - bend_rise,
+            2 * (bend - slope_rise) + bend_rise,
+            10 * value - 4 * slope_rest + bend_rest,
+            -15 * value + 7 * slope_rest - 2 * bend_rest,
+            6 * value - 3 * slope_rest + bend_rest,
+        )
 
         def placed(values: Tensor) -> Tensor:
-            return values.reshape(-1).to(device, torch.float32)
+            return values.to(device, torch.float32)
 
         return cls(
-            cdf_M=placed(nodes_P3N[0]),
-            slope_M=placed(nodes_P3N[1]),
-            curvature_M=placed(nodes_P3N[2]),
+            coefficient_8M=placed(torch.stack(coefficients).reshape(len(coefficients), -1)),
             lo_P=placed(lo_P),
             step_P=placed(step_P),
             left_P=placed(left_P.clamp(min=_SLOWEST)),
@@ -139,36 +159,37 @@ class MarginalTables:
         """F and h at ℓ [K, N] for marginals `pair_KN`, which may be [K, 1]; dtype of ℓ."""
         dtype = ell_KN.dtype
         step_KN = _at(self.step_P, pair_KN, dtype)
-        x_KN = (ell_KN - _at(self.lo_P, pair_KN, dtype)) / step_KN
-        inside_KN = x_KN.clamp(0, NODES - 1)
-        node_KN = inside_KN.int().clamp_(0, NODES - 2)
-        t_KN = inside_KN - node_KN
-        index_dtype = torch.int32 if len(self.cdf_M) < 2**31 else torch.int64
-        start_KN = pair_KN.to(index_dtype).mul_(NODES).add(node_KN)
-        end_KN = start_KN + 1
+        x_KN = (ell_KN - _at(self.lo_P, pair_KN, dtype)).div_(step_KN)
+        inside_KN = x_KN.clamp(0, INTERVALS)
+        interval_KN = inside_KN.int().clamp_(0, INTERVALS - 1)
+        t_KN = inside_KN - interval_KN
+        index_dtype = torch.int32 if self.coefficient_8M.shape[1] < 2**31 else torch.int64
+        index_KN = (pair_KN * INTERVALS).to(index_dtype) + interval_KN
 
-        # Derivatives at either node per node spacing: F, F′ = h, F″/2 = h′/2.
-        slope_start, slope_end = _at(self.slope_M, start_KN, dtype), _at(self.slope_M, end_KN, dtype)
-        bend_start = _at(self.curvature_M, start_KN, dtype).mul_(step_KN)
-        bend_end = _at(self.curvature_M, end_KN, dtype).mul_(step_KN)
-        cdf_KN = _quintic(
-            t_KN,
-            _at(self.cdf_M, start_KN, dtype),
-            _at(self.cdf_M, end_KN, dtype),
-            slope_start * step_KN,
-            slope_end * step_KN,
-            bend_start * (step_KN / 2),
-            bend_end * (step_KN / 2),
-        )
-        slope_KN = _cubic(t_KN, slope_start, slope_end, bend_start, bend_end)
+        found_8KN = self.coefficient_8M.index_select(1, index_KN.reshape(-1)).to(dtype).view(-1, *x_KN.shape)
+        f0, c0, c1, c2, c3, f3, f4, f5 = found_8KN.unbind(0)
+        cdf_KN = f5.mul_(t_KN).add_(f4).mul_(t_KN).add_(f3).mul_(t_KN).add_(c1).mul_(t_KN).add_(c0)
+        cdf_KN.mul_(t_KN).mul_(step_KN).add_(f0)
+        slope_KN = c3.mul_(t_KN).add_(c2).mul_(t_KN).add_(c1, alpha=2).mul_(t_KN).add_(c0)
+        if x_KN.device.type == "cpu" and torch.equal(x_KN, inside_KN):
+            return cdf_KN, slope_KN
         beyond_KN = x_KN.sub_(inside_KN)
-        decay_KN = beyond_KN.clamp(max=0).mul_(_at(self.left_P, pair_KN, dtype))
-        decay_KN.sub_(beyond_KN.clamp(min=0).mul_(_at(self.right_P, pair_KN, dtype)))
-        decay_KN.clamp_(min=_NOTHING).exp_()
-        # Beyond the last node 1 − F decays: F = 1 − (1 − F₁)·decay = F₁·decay + (1 − decay).
-        gained_KN = beyond_KN.sign_().clamp_(min=0).mul_(1 - decay_KN)
-        return cdf_KN.mul_(decay_KN).add_(gained_KN), slope_KN.mul_(decay_KN)
+        left_KN, right_KN = _at(self.left_P, pair_KN, dtype), _at(self.right_P, pair_KN, dtype)
+        return _with_tails(cdf_KN, slope_KN, beyond_KN, left_KN, right_KN)
 
+
+def _with_tails(
+    cdf_KN: Tensor, slope_KN: Tensor, beyond_KN: Tensor, left_KN: Tensor, right_KN: Tensor
+) -> tuple[Tensor, Tensor]:
+    """F and h where ℓ lies `beyond` the window, in node spacings, given those at its end. In place."""
+    decay_KN = beyond_KN.clamp(max=0).mul_(left_KN).sub_(beyond_KN.clamp(min=0).mul_(right_KN))
+    decay_KN.clamp_(min=_NOTHING).exp_()
+    # Beyond the last node 1 − F decays: F = 1 − (1 − F₁)·decay = F₁·decay + (1 − decay).
+    gained_KN = beyond_KN.sign_().clamp_(min=0).mul_(1 - decay_KN)
+    return cdf_KN.mul_(decay_KN).add_(gained_KN), slope_KN.mul_(decay_KN)
+
+
+INTERVALS = NODES - 1
 
 _ULP = 2.0**-24
 """Where F at the window's end rounds to 0 or 1 the tail's rate is bounded by float32's last bit."""
@@ -181,31 +202,8 @@ _SLOWEST = 1e-30
 
 
 def _at(values: Tensor, index_KN: Tensor, dtype: torch.dtype) -> Tensor:
-    """Values at the indices; one-dimensional index_select is the fastest gather on the CPU."""
+    """Values at the indices, in the shape of the indices."""
     return values.index_select(0, index_KN.reshape(-1)).view(index_KN.shape).to(dtype)
-
-
-def _cubic(t: Tensor, start: Tensor, end: Tensor, d_start: Tensor, d_end: Tensor) -> Tensor:
-    """The cubic on [0, 1] with the given values and derivatives at its ends. Overwrites the ends'."""
-    rise = end.sub_(start)
-    third = d_end.add_(d_start).sub_(rise, alpha=2)
-    second = rise.sub_(d_start).sub_(third)
-    return third.mul_(t).add_(second).mul_(t).add_(d_start).mul_(t).add_(start)
-
-
-def _quintic(
-    t: Tensor, start: Tensor, end: Tensor, d_start: Tensor, d_end: Tensor, c_start: Tensor, c_end: Tensor
-) -> Tensor:
-    """As the cubic, with half the second derivatives `c` at its ends as well. Overwrites the ends'."""
-    # What start, derivative and curvature at 0 leave to be made up at 1: in value, slope and curvature.
-    value = end.sub_(start).sub_(d_start).sub_(c_start)
-    slope = d_end.sub_(d_start).sub_(c_start, alpha=2)
-    curvature = c_end.sub_(c_start)
-    fifth = (value * 6).sub_(slope, alpha=3).add_(curvature)
-    fourth = (slope * 7).sub_(value, alpha=15).sub_(curvature, alpha=2)
-    third = value.mul_(10).sub_(slope, alpha=4).add_(curvature)
-    polynomial = fifth.mul_(t).add_(fourth).mul_(t).add_(third).mul_(t).add_(c_start)
-    return polynomial.mul_(t).add_(d_start).mul_(t).add_(start)
 
 
 @lru_cache(maxsize=64)

@@ -13,7 +13,7 @@ Ties: sorting places equal ℓ in token order (with a group, rank by rank), hist
 mean place. The loss of Eq. 4 does not depend on the order among ties, its gradient does; with all logits equal
 and equal α, either rule gives every expert the same gradient, so that a router cannot leave this saddle.
 
-Dimensions: N tokens, K experts, P populations, Q = P + 1 buckets, the last one for ignored tokens.
+Dimensions: N tokens, K experts, Q buckets: the P populations, and one for ignored tokens where there are any.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class EmpiricalCdf(Protocol):
     """The empirical CDFs of all populations and experts."""
 
     def sizes(self) -> Tensor:
-        """Tokens of each population [P] on all ranks of the group, int64."""
+        """Tokens of each bucket [Q] on all ranks of the group, int64."""
 
     def target(self, block: slice) -> Tensor:
         """Rank targets [K, n] of a block of tokens; anything finite for ignored ones."""
@@ -55,25 +55,25 @@ class EmpiricalCdf(Protocol):
 def empirical_cdf(
     ell_KN: Tensor,
     bucket_N: Tensor,
-    populations: int,
+    buckets: int,
     *,
     target: Target = "eq4",
     ranks: RankMethod = "sort",
     group: ProcessGroup | None = None,
 ) -> EmpiricalCdf:
-    """Rank every token within its population, per expert.
+    """Rank every token within its bucket, per expert.
 
-    With a group, every rank must call this, with or without tokens, with the same populations and options.
+    With a group, every rank must call this, with or without tokens, with the same buckets and options.
 
     Args:
         ell_KN: one-vs-rest logits, float32 or float64, contiguous.
-        bucket_N: population of each token, int64 in [0, P]; P means ignored.
-        populations: P.
+        bucket_N: bucket of each token, int64 in [0, Q).
+        buckets: Q. With a group, the last bucket may receive more ignored tokens.
         target: which t, see above.
         ranks: exact, or within the resolution of the histograms.
         group: the ranks whose tokens make up the populations; None for this process alone.
     """
-    tokens_Q = count(bucket_N, populations + 1).long()
+    tokens_Q = count(bucket_N, buckets).long()
     if group is not None:
         dist.all_reduce(tokens_Q, group=group)
     scale = TargetScale.of(tokens_Q, target, ell_KN.dtype)
@@ -101,7 +101,7 @@ class TargetScale:
 
     def apply_(self, place_KN: Tensor, bucket_N: Tensor) -> Tensor:
         """Turn places into targets, in place."""
-        return place_KN.add_(self.offset).mul_(self.factor_Q.index_select(0, bucket_N))
+        return place_KN.add_(self.offset).mul_(per_token(self.factor_Q, bucket_N))
 
 
 # Exact places
@@ -116,8 +116,8 @@ class SortedCdf:
     scale: TargetScale
 
     def sizes(self) -> Tensor:
-        """Tokens of each population [P]."""
-        return self.scale.tokens_Q[:-1]
+        """Tokens of each bucket [Q]."""
+        return self.scale.tokens_Q
 
     def target(self, block: slice) -> Tensor:
         """Rank targets of a block of tokens."""
@@ -142,13 +142,26 @@ def _order(ell_KN: Tensor, bucket_N: Tensor, buckets: int) -> Tensor:
     tokens = len(bucket_N)
     index_bits = max(tokens - 1, 1).bit_length()
     if ell_KN.dtype == torch.float32 and (buckets - 1).bit_length() + 32 + index_bits <= 63:
-        bits_KN = (ell_KN + 0.0).view(torch.int32)  # + 0.0 makes −0 equal 0
-        bits_KN.bitwise_xor_((bits_KN >> 31).bitwise_and_(0x7FFFFFFF))  # integers in the order of the floats
         low_N = (bucket_N << (32 + index_bits)) + torch.arange(tokens, device=bucket_N.device)
-        key_KN = bits_KN.long().add_(2**31).bitwise_left_shift_(index_bits).add_(low_N)
-        return key_KN.sort(dim=1).values.bitwise_and_((1 << index_bits) - 1)
+        key_KN = torch.empty_like(ell_KN, dtype=torch.int64)
+        for block in token_blocks(tokens, len(ell_KN), ell_KN.device):
+            bits_KN = (ell_KN[:, block] + 0.0).view(torch.int32)  # + 0.0 makes −0 equal 0
+            bits_KN.bitwise_xor_(
+                (bits_KN >> 31).bitwise_and_(0x7FFFFFFF)
+            )  # integers in the order of the floats
+            place_KN = bits_KN.long().add_(2**31).bitwise_left_shift_(index_bits)
+            torch.add(place_KN, low_N[block], out=key_KN[:, block])
+        return _sort_(key_KN).bitwise_and_((1 << index_bits) - 1)
     order_KN = ell_KN.argsort(dim=1, stable=True)
     return order_KN.gather(1, bucket_N[order_KN].argsort(dim=1, stable=True))
+
+
+def _sort_(key_KN: Tensor) -> Tensor:
+    """Sort each row of integers; NumPy sorts them in place and without the indices that torch adds."""
+    if key_KN.device.type != "cpu":
+        return key_KN.sort(dim=1).values
+    key_KN.numpy().sort(axis=1)
+    return key_KN
 
 
 def _gathered_places(ell_KN: Tensor, bucket_N: Tensor, tokens_Q: Tensor, group: ProcessGroup) -> Tensor:
@@ -210,8 +223,8 @@ class HistogramCdf:
         return cls(ell_KN, bucket_N, scale, grid, below_M, others_M)
 
     def sizes(self) -> Tensor:
-        """Tokens of each population [P]."""
-        return self.scale.tokens_Q[:-1]
+        """Tokens of each bucket [Q]."""
+        return self.scale.tokens_Q
 
     def target(self, block: slice) -> Tensor:
         """Rank targets of a block of tokens."""
@@ -237,9 +250,12 @@ class BinGrid:
         ends_2KQ = ell_KN.new_full((2, len(ell_KN), buckets), -torch.inf)
         for block in token_blocks(len(bucket_N), len(ell_KN), ell_KN.device):
             clipped_KN = ell_KN[:, block].clamp(-CLIP, CLIP)
-            index_KN = bucket_N[block].expand_as(clipped_KN)
-            ends_2KQ[1].scatter_reduce_(1, index_KN, clipped_KN, "amax")
-            ends_2KQ[0].scatter_reduce_(1, index_KN, clipped_KN.neg_(), "amax")
+            for side, values_KN in ((1, clipped_KN), (0, -clipped_KN)):
+                if buckets == 1:
+                    torch.maximum(ends_2KQ[side], values_KN.amax(1, keepdim=True), out=ends_2KQ[side])
+                else:
+                    index_KN = bucket_N[block].expand_as(values_KN)
+                    ends_2KQ[side].scatter_reduce_(1, index_KN, values_KN, "amax")
         if group is not None:
             dist.all_reduce(ends_2KQ, dist.ReduceOp.MAX, group=group)
         lowest_KQ, width_KQ = -ends_2KQ[0], ends_2KQ.sum(0)
@@ -257,15 +273,20 @@ class BinGrid:
 
     def locate(self, ell_KN: Tensor, bucket_N: Tensor) -> tuple[Tensor, Tensor]:
         """The bin of each ℓ, numbered over experts and buckets and flattened, and its position there in [0, 1]."""
-        place_KN = ell_KN.clamp(-CLIP, CLIP).sub_(self.lowest_KQ.index_select(1, bucket_N))
-        place_KN.mul_(self.bins_per_ell_KQ.index_select(1, bucket_N))
+        place_KN = ell_KN.clamp(-CLIP, CLIP).sub_(per_token(self.lowest_KQ, bucket_N))
+        place_KN.mul_(per_token(self.bins_per_ell_KQ, bucket_N))
         bin_KN = place_KN.int().clamp_(0, BINS - 1)
         within_KN = place_KN.sub_(bin_KN)
-        return self.first_bin_KQ.index_select(1, bucket_N).add_(bin_KN).view(-1), within_KN
+        return bin_KN.add(per_token(self.first_bin_KQ, bucket_N)).reshape(-1), within_KN
 
 
 _NO_WIDTH = 1e-20
 """Narrower ranges hold one value as far as float32 can tell."""
+
+
+def per_token(values: Tensor, bucket_N: Tensor) -> Tensor:
+    """Values per bucket, in the last dimension, as values per token; a single bucket's are broadcast."""
+    return values if values.shape[-1] == 1 else values.index_select(-1, bucket_N)
 
 
 def count(index_M: Tensor, size: int = 0, out: Tensor | None = None) -> Tensor:

@@ -127,6 +127,8 @@ def shaping_loss_and_gradient(
         tokens, experts = logits_NK.shape
         ignored_N = population_N < 0
         idle = ignored_N.nonzero().squeeze(1)
+        # Ranks of a group must agree on the buckets, whether or not each has tokens to ignore.
+        buckets = populations + (1 if len(idle) or group is not None else 0)
         bucket_N = population_N.masked_fill(ignored_N, populations)
         row_N = row_N.masked_fill(ignored_N, 0)
         blocks = token_blocks(tokens, experts, logits_NK.device)
@@ -135,9 +137,9 @@ def shaping_loss_and_gradient(
         top_1N = torch.empty((1, tokens), dtype=torch.int64, device=logits_NK.device)
         for block in blocks:
             ell_KN[:, block], top_1N[:, block] = one_vs_rest(logits_NK[block].t().to(ell_KN.dtype))
-        ecdf = empirical_cdf(ell_KN, bucket_N, populations, target=target, ranks=ranks, group=group)
+        ecdf = empirical_cdf(ell_KN, bucket_N, buckets, target=target, ranks=ranks, group=group)
 
-        tokens_P = ecdf.sizes()
+        tokens_P = ecdf.sizes()[:populations]
         smallest = max(min_population, 2 if target == "ustat" else 1)
         per_token_P = _per_token_coefficient(tokens_P, smallest, reduction)
         weight_N = ell_KN.new_ones(tokens) if weight_R is None else weight_R.to(ell_KN)[row_N]

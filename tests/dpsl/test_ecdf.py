@@ -15,8 +15,9 @@ from torch import Tensor
 def targets(
     ell_KN: Tensor, bucket_N: Tensor, populations: int, target: Target = "eq4", ranks: RankMethod = "sort"
 ) -> Tensor:
-    cdf = empirical_cdf(ell_KN, bucket_N, populations, target=target, ranks=ranks)
-    assert cdf.sizes().tolist() == np.bincount(bucket_N, minlength=populations + 1)[:populations].tolist()
+    buckets = max(populations, int(bucket_N.max()) + 1) if len(bucket_N) else populations
+    cdf = empirical_cdf(ell_KN, bucket_N, buckets, target=target, ranks=ranks)
+    assert cdf.sizes().tolist() == np.bincount(bucket_N, minlength=buckets).tolist()
     return cdf.target(slice(0, len(bucket_N)))
 
 
@@ -73,7 +74,7 @@ def test_blocks_of_tokens_make_the_whole() -> None:
     ell_KN = torch.randn(3, 100, generator=torch.Generator().manual_seed(0))
     bucket_N = torch.arange(100) % 4
     for ranks in ("sort", "histogram"):
-        cdf = empirical_cdf(ell_KN, bucket_N, 3, ranks=ranks)
+        cdf = empirical_cdf(ell_KN, bucket_N, 4, ranks=ranks)
         pieces = [cdf.target(slice(start, start + 7)) for start in range(0, 100, 7)]
         torch.testing.assert_close(torch.cat(pieces, dim=1), cdf.target(slice(0, 100)), rtol=0, atol=0)
 

@@ -100,7 +100,6 @@ class MarginalTables:
     F is the quintic that has F, h and h′ at both nodes, and h the cubic that has h and h′ there:
 
         h = c₀ + t (2·c₁ + t (c₂ + t·c₃))        F = F₀ + t·Δ (c₀ + t (c₁ + t (f₃ + t (f₄ + t·f₅))))
-
     """
 
     coefficient_8M: Tensor

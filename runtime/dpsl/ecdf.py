@@ -145,10 +145,9 @@ def _order(ell_KN: Tensor, bucket_N: Tensor, buckets: int) -> Tensor:
         low_N = (bucket_N << (32 + index_bits)) + torch.arange(tokens, device=bucket_N.device)
         key_KN = torch.empty_like(ell_KN, dtype=torch.int64)
         for block in token_blocks(tokens, len(ell_KN), ell_KN.device):
-            bits_KN = (ell_KN[:, block] + 0.0).view(torch.int32)  # + 0.0 makes −0 equal 0
-            bits_KN.bitwise_xor_(
-                (bits_KN >> 31).bitwise_and_(0x7FFFFFFF)
-            )  # integers in the order of the floats
+            # Flipping the bits of negative floats makes integers in their order; + 0.0 makes −0 equal 0.
+            bits_KN = (ell_KN[:, block] + 0.0).view(torch.int32)
+            bits_KN.bitwise_xor_((bits_KN >> 31).bitwise_and_(0x7FFFFFFF))
             place_KN = bits_KN.long().add_(2**31).bitwise_left_shift_(index_bits)
             torch.add(place_KN, low_N[block], out=key_KN[:, block])
         return _sort_(key_KN).bitwise_and_((1 << index_bits) - 1)

@@ -1,0 +1,31 @@
+"""`priorlang report RUN`"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from priorlang.cli.exits import USAGE
+
+
+@click.command("report")
+@click.argument("run")
+@click.option("-o", "--output", metavar="OUT.html", help="Where to write; report.html in the run by default.")
+def command(run: str, output: str | None) -> None:
+    """Write the report of a run, finished or not: one HTML page, and print its path."""
+    from importlib.util import find_spec
+
+    if find_spec("matplotlib") is None:
+        click.echo("error: a report needs matplotlib: pip install 'priorlang[train]'", err=True)
+        sys.exit(USAGE)
+    from dpsl.errors import DpslError
+    from dpsl.report import write_report
+
+    try:
+        page = write_report(Path(run), Path(output) if output is not None else None)
+    except DpslError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(USAGE)
+    click.echo(page)

@@ -1,0 +1,42 @@
+"""The report room: a run folder in, one HTML page out.
+
+    run folder ─read→ RunRecord ─routing, accuracy→ numbers ─words, figures→ page
+
+`read` alone touches the run folder. `routing` and `accuracy` turn what was recorded into what can be compared;
+`words` says it in sentences, `figures` draws it, and `page` with its parts puts both in their places. Nothing here
+needs torch.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dpsl.errors import DpslError
+from dpsl.train.run_folder import RunFolder, write_text
+
+__all__ = ["write_report"]
+
+
+def write_report(run_folder: Path, output: Path | None = None) -> Path:
+    """Write the page of a run, finished or not. The same run gives the same bytes.
+
+    Args:
+        run_folder: the run.
+        output: where to write; `report.html` in the run folder by default. It appears whole or not at all.
+
+    Returns:
+        Where it was written.
+
+    Raises:
+        DpslError: there is no run in the folder, matplotlib is missing, or the page cannot be written.
+    """
+    from dpsl.report.page import render_page
+    from dpsl.report.read import read_run
+
+    page = render_page(read_run(Path(run_folder)))
+    place = Path(output) if output is not None else RunFolder(Path(run_folder)).report
+    try:
+        write_text(place, page)
+    except OSError as error:
+        raise DpslError(str(place), f"cannot be written ({error.strerror})", "name another file") from None
+    return place

@@ -1,0 +1,111 @@
+"""Which experts took the top-k slots: a heat map of layers by experts for each kind of tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dpsl.report.figures.style import ABOVE, BELOW, FAINT, INK, draw, evenly_spaced
+from dpsl.report.routing import GroupRouting
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+MOST_KINDS = 3
+ALL = "all tokens"
+_MOST_NUMBERS = 8
+"""Experts up to which the cells carry their numbers."""
+
+
+def load_figure(
+    groups: Sequence[GroupRouting], load_LK: NDArray[np.float64], layers: Sequence[int], name: str
+) -> str:
+    """Each expert's fraction of the top-k slots: of all tokens, and of the kinds with most tokens.
+
+    Args:
+        groups: the stage's groups.
+        load_LK: load of all tokens, a layer a row.
+        layers: decoder-layer index of each row.
+        name: unique in the page.
+    """
+    panels = _panels(groups, load_LK, layers)
+    experts = load_LK.shape[1]
+    row = 0.24 if len(layers) <= 12 else max(0.07, 2.9 / len(layers))
+    height = row * len(layers) + 0.75
+
+    def paint(figure: Figure) -> None:
+        slot = 0.93 / len(panels)
+        for place, (kind, values_LK) in enumerate(panels):
+            box = (0.06 + slot * place, 0.42 / height, slot - 0.02, row * len(layers) / height)
+            axes = figure.add_axes(box)
+            _heat(axes, values_LK)
+            axes.set_title(kind, loc="left", color=INK, fontweight="bold")
+            _number_axes(axes, layers, experts, first=place == 0)
+
+    return draw(
+        height,
+        paint,
+        name=name,
+        title="Load of each expert, by layer and kind of tokens",
+        description=f"An even share is {100 / experts:.3g} %. "
+        + " ".join(_in_words(*panel) for panel in panels),
+    )
+
+
+def _panels(
+    groups: Sequence[GroupRouting], load_LK: NDArray[np.float64], layers: Sequence[int]
+) -> list[tuple[str, NDArray[np.float64]]]:
+    """All tokens, and the kinds with most tokens where there is more than one."""
+    tokens: dict[str, int] = {}
+    for group in groups:
+        tokens[group.kind] = tokens.get(group.kind, 0) + group.tokens
+    shown = sorted(tokens, key=lambda kind: -tokens[kind])[:MOST_KINDS]
+    panels = [(ALL, load_LK)]
+    for kind in [kind for kind in tokens if kind in shown and len(tokens) > 1]:
+        values_LK = np.full_like(load_LK, np.nan)
+        for group in groups:
+            if group.kind == kind:
+                values_LK[list(layers).index(group.layer)] = group.loads
+        panels.append((kind, values_LK))
+    return panels
+
+
+def _heat(axes: Axes, load_LK: NDArray[np.float64]) -> None:
+    """Blue above an even share, orange below, clear at it: full colour at twice the share and at nothing."""
+    experts = load_LK.shape[1]
+    excess_LK = np.nan_to_num(load_LK * experts - 1.0).clip(-1.0, 1.0)
+    colours = np.zeros((*load_LK.shape, 4), np.uint8)
+    colours[..., :3] = np.where(excess_LK[..., None] > 0, _rgb(ABOVE), _rgb(BELOW))
+    colours[..., 3] = np.round(np.abs(excess_LK) * 217)
+    axes.imshow(colours, aspect="auto", interpolation="none")
+    if experts <= _MOST_NUMBERS and len(load_LK) <= 16:
+        for layer, expert in np.argwhere(np.isfinite(load_LK)):
+            text = f"{100 * load_LK[layer, expert]:.0f}"
+            axes.text(expert, layer, text, ha="center", va="center", fontsize=7, color=INK)
+
+
+def _number_axes(axes: Axes, layers: Sequence[int], experts: int, *, first: bool) -> None:
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    axes.tick_params(length=0)
+    columns = evenly_spaced(experts, 8)
+    axes.set_xticks(columns, [str(column) for column in columns])
+    axes.set_xlabel("expert", color=FAINT)
+    rows = evenly_spaced(len(layers), 12) if first else []
+    axes.set_yticks(rows, [str(layers[row]) for row in rows])
+    if first:
+        axes.set_ylabel("layer", color=FAINT)
+
+
+def _rgb(colour: str) -> NDArray[np.uint8]:
+    return np.array([int(colour[start : start + 2], 16) for start in (1, 3, 5)], np.uint8)
+
+
+def _in_words(kind: str, load_LK: NDArray[np.float64]) -> str:
+    if not np.isfinite(load_LK).any():
+        return f"{kind}: no tokens."
+    return f"{kind}: from {100 * np.nanmin(load_LK):.0f} % to {100 * np.nanmax(load_LK):.0f} %."

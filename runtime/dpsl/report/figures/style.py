@@ -1,0 +1,148 @@
+"""How every figure looks, and a matplotlib figure → SVG that takes its ink from the page it stands in.
+
+Text, axes and grids are drawn in stand-in colours which become CSS variables, so one figure serves light and dark
+pages and print. Identifiers are prefixed, so that many figures can stand in one page.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from dpsl.errors import DpslError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+WIDTH = 7.2
+"""Inches; a page shows 72 units to an inch."""
+INK, FAINT, GRID, PAPER = "#0a0b0c", "#0d0e0f", "#101112", "#131415"
+ABOVE, BELOW = "#2f7fd6", "#e0771b"
+"""More and less than an even share."""
+SHAPED = "#2f7fd6"
+
+_METADATA = ("Date", "Creator", "Format", "Type")
+_VARIABLES = {INK: "var(--ink)", FAINT: "var(--faint)", GRID: "var(--grid)", PAPER: "var(--paper)"}
+# Of middling lightness, to be read on white and on near-black.
+_PALETTE = ("#2f7fd6", "#1f9e77", "#e0771b", "#c2539d", "#8f6fd8", "#b38600", "#4aa3b8", "#d4504a")
+_SETTINGS: dict[str, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "priorlang",
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 8,
+    "text.color": INK,
+    "axes.titlesize": 8,
+    "axes.labelsize": 8,
+    "axes.labelcolor": FAINT,
+    "axes.edgecolor": GRID,
+    "axes.facecolor": "none",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.unicode_minus": True,
+    "xtick.color": GRID,
+    "xtick.labelcolor": FAINT,
+    "xtick.labelsize": 7,
+    "ytick.color": GRID,
+    "ytick.labelcolor": FAINT,
+    "ytick.labelsize": 7,
+    "grid.color": GRID,
+    "grid.linewidth": 0.6,
+    "lines.linewidth": 1.4,
+    "lines.solid_capstyle": "round",
+    "text.parse_math": False,
+}
+
+
+def draw(height: float, paint: Callable[[Figure], None], *, name: str, title: str, description: str) -> str:
+    """Draw a figure.
+
+    Args:
+        height: inches.
+        paint: fills the empty figure.
+        name: unique in the page, for identifiers.
+        title: what the figure shows, for those who do not see it as well.
+        description: what is to be seen in it, in words.
+
+    Returns:
+        An `<svg>` element; the same for the same input.
+
+    Raises:
+        DpslError: matplotlib is not installed.
+    """
+    try:
+        import matplotlib
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError:
+        raise DpslError("report", "figures need matplotlib", "pip install 'priorlang[train]'") from None
+    buffer = io.StringIO()
+    with matplotlib.rc_context(_SETTINGS):
+        figure = Figure(figsize=(WIDTH, height))
+        paint(figure)
+        figure.savefig(buffer, format="svg", transparent=True, metadata=dict.fromkeys(_METADATA))
+    return _for_page(buffer.getvalue(), height, name, title, description)
+
+
+def expert_colours(experts: int) -> list[str]:
+    """A colour for each expert, the same in every figure."""
+    if experts <= len(_PALETTE):
+        return list(_PALETTE[:experts])
+    return [_between(_PALETTE, place * (len(_PALETTE) - 1) / (experts - 1)) for place in range(experts)]
+
+
+def evenly_spaced(count: int, at_most: int) -> list[int]:
+    """Places out of `count`, first and last among them, where all would be too many."""
+    if count <= at_most:
+        return list(range(count))
+    if at_most == 1:
+        return [0]
+    return sorted({round(place * (count - 1) / (at_most - 1)) for place in range(at_most)})
+
+
+def bare(axes: Axes) -> None:
+    """No frame but the baseline, no ticks on the side."""
+    axes.spines["left"].set_visible(False)
+    axes.set_yticks([])
+
+
+def _between(colours: tuple[str, ...], place: float) -> str:
+    """A colour on the way from one to the next."""
+    lower = min(int(place), len(colours) - 2)
+    pairs = zip(_channels(colours[lower]), _channels(colours[lower + 1]), strict=True)
+    return "#" + "".join(f"{round(a + (b - a) * (place - lower)):02x}" for a, b in pairs)
+
+
+def _channels(colour: str) -> list[int]:
+    return [int(colour[start : start + 2], 16) for start in (1, 3, 5)]
+
+
+def _for_page(svg: str, height: float, name: str, title: str, description: str) -> str:
+    """The drawing alone: no prologue, no metadata, no global style, identifiers of its own."""
+    body = svg[svg.index(">", svg.index("<svg")) + 1 : svg.rindex("</svg>")]
+    body = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>|<style.*?</style>", "", body, flags=re.DOTALL)
+    body = body.replace("xlink:href", "href")
+    used = set(re.findall(r'(?:url\(|href=")#([^")]+)', body))
+    body = re.sub(
+        r' id="([^"]*)"', lambda found: f' id="{name}-{found[1]}"' if found[1] in used else "", body
+    )
+    body = re.sub(r'(url\(|href=")#', rf"\1#{name}-", body)
+    body = re.sub(r"font: ([^;\"]*?)(\d[\d.]*px)[^;\"]*", _font, body)
+    for stand_in, variable in _VARIABLES.items():
+        body = body.replace(stand_in, variable)
+    body = re.sub(r"\n\s*", "\n", body).strip()
+    return (
+        f'<svg class="chart" role="img" aria-labelledby="{name}-title {name}-text" '
+        f'viewBox="0 0 {WIDTH * 72:g} {height * 72:g}">\n'
+        f'<title id="{name}-title">{escape(title)}</title><desc id="{name}-text">{escape(description)}</desc>\n'
+        f"{body}\n</svg>"
+    )
+
+
+def _font(found: re.Match[str]) -> str:
+    """The size and weight; the family is the page's."""
+    weight = "; font-weight: bold" if "bold" in found[1] or "700" in found[1] else ""
+    return f"font-size: {found[2]}{weight}"

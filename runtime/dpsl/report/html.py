@@ -1,0 +1,107 @@
+"""The few pieces of HTML that the page is made of. Every text that goes in is escaped here."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from html import escape
+
+MISSING = "–"
+
+
+@dataclass(frozen=True)
+class Markup:
+    """HTML that is ready; plain strings are text and get escaped."""
+
+    html: str
+
+    def __str__(self) -> str:
+        return self.html
+
+
+Content = str | Markup
+
+
+def element(tag: str, *content: Content, **attributes: str) -> Markup:
+    """An element. `class_` stands for `class`."""
+    inside = "".join(render(part) for part in content)
+    names = {name.rstrip("_"): value for name, value in attributes.items()}
+    shown = "".join(f' {name}="{escape(value)}"' for name, value in names.items())
+    return Markup(f"<{tag}{shown}>{inside}</{tag}>\n")
+
+
+def render(content: Content) -> str:
+    """Markup as it is, text escaped."""
+    return content.html if isinstance(content, Markup) else escape(content)
+
+
+def joined(parts: Iterable[Content | None]) -> Markup:
+    """One after the other; None is nothing."""
+    return Markup("".join(render(part) for part in parts if part is not None))
+
+
+def section(title: str, *content: Content | None) -> Markup:
+    """A chapter of the page."""
+    return element("section", element("h2", title), joined(content))
+
+
+def table(
+    header: Sequence[str], rows: Sequence[Sequence[str]], *, caption: str = "", texts: int = 1
+) -> Markup | None:
+    """A table that scrolls sideways where it must; None without rows.
+
+    Args:
+        header: of each column.
+        rows: the cells; the first of each heads its row.
+        caption: what the table says.
+        texts: so many columns, from the left, hold words; the others hold numbers.
+    """
+    if not rows:
+        return None
+
+    def cell(tag: str, place: int, text: str, **attributes: str) -> Markup:
+        return element(tag, text, **(attributes | {"class_": "text"} if place < texts else attributes))
+
+    head = element("tr", *(cell("th", place, text, scope="col") for place, text in enumerate(header)))
+    body = [
+        element(
+            "tr",
+            *(
+                cell("th", place, text, scope="row") if place == 0 else cell("td", place, text)
+                for place, text in enumerate(row)
+            ),
+        )
+        for row in rows
+    ]
+    inner = element("table", element("thead", head), element("tbody", *body))
+    # Not a <caption>: it would scroll sideways with a wide table.
+    described = element("p", caption, class_="faint") if caption else None
+    return joined([described, element("div", inner, class_="wide")])
+
+
+def figure(svg: str | None, caption: str) -> Markup | None:
+    """A drawing and its caption; None without a drawing."""
+    if svg is None:
+        return None
+    return element("figure", element("div", Markup(svg), class_="wide"), element("figcaption", caption))
+
+
+def folded(summary: str, *content: Content | None) -> Markup:
+    """What only some readers look for."""
+    return element("details", element("summary", summary), joined(content))
+
+
+def bullets(sentences: Sequence[str]) -> Markup | None:
+    """A list; None without sentences."""
+    return element("ul", *(element("li", sentence) for sentence in sentences)) if sentences else None
+
+
+def fixed(value: float, digits: int = 2) -> str:
+    """So many digits after the point; a dash for what is no finite number."""
+    return f"{value:.{digits}f}" if math.isfinite(value) else MISSING
+
+
+def compact(value: float) -> str:
+    """Three significant digits; a dash for what is no finite number."""
+    return f"{value:.3g}" if math.isfinite(value) else MISSING

@@ -136,6 +136,7 @@ _ENTRIES = (
         "Nothing says what holds where no rule matches, or a rule shapes a cell that has no base or weight.",
         "Add a `default`, or state the base and weight in the rule.",
     ),
+    Entry("PL214", "unused-name", "Nothing uses this name, or nothing of this import.", "Remove it, or use it."),
     # PL3: rules
     Entry(
         "PL301",
@@ -169,6 +170,8 @@ _ENTRIES = (
         "Add `| unknown` to what is excluded, if that is not meant.",
         True,
     ),
+    Entry("PL307", "redundant-rule", "The table is the same without the rule.", "Remove it, unless it is there for its readers."),
+    Entry("PL308", "widened-not", "A later file adds members, experts or layers that a `not` of an imported file takes in.", "Check that it is meant; if not, override the imported rule."),
     # PL4: the Dirichlet itself
     Entry(
         "PL401",

@@ -16,8 +16,10 @@ from priorlang.semantics.schedule import resolve_schedule
 from priorlang.semantics.scope import gather
 from priorlang.semantics.sets import Kind, Sets
 from priorlang.semantics.spec import AttributeSpec, ModelShape, RuleSpec, Spec
+from priorlang.semantics.usage import unused_findings
 from priorlang.semantics.values import Values, unknown_name
 from priorlang.semantics.vocabulary import attributes_of
+from priorlang.semantics.widened import widened_findings
 from priorlang.syntax import tree as t
 
 MAXIMUM_LAYERS = 10_000
@@ -71,6 +73,9 @@ class _Resolver:
         resolved = {name: resolver.rule(statement) for name, statement in self.scope.rules.items()}
         expects = [resolver.expect(statement) for statement in self.scope.expects]
         schedule = resolve_schedule(self.scope.schedule, self.values, self.findings)
+        if not any(finding.severity is Severity.ERROR for finding in self.findings):
+            self.findings.extend(unused_findings(self.program))
+            self.findings.extend(widened_findings(self.program, self.scope, self.sets.negations))
         if model is None or default is None:
             return None, self.findings
         return (

@@ -92,7 +92,7 @@ def cells_of(spec: Spec) -> Cells:
     class_masks = np.stack(
         [class_mask(rule.where, spec) for rule in spec.rules] or [class_mask(Where(), spec)]
     )
-    silencers = _silencers(spec)
+    silencers = silencers_of(spec)
     kinds, kind_of_layer = np.unique(layer_masks, axis=1, return_inverse=True)
     numbering: dict[bytes, int] = {}
     active: list[tuple[int, ...]] = []
@@ -140,7 +140,7 @@ def active_rules(matching: Mask, silencers: list[tuple[int, ...]]) -> Mask:
     return active
 
 
-def _silencers(spec: Spec) -> list[tuple[int, ...]]:
+def silencers_of(spec: Spec) -> list[tuple[int, ...]]:
     """For each rule, the positions of the rules that override it."""
     everywhere = [position for position, rule in enumerate(spec.rules) if rule.overrides_all]
     named: dict[str, list[int]] = {}
@@ -166,7 +166,7 @@ def _evaluate(spec: Spec, signature: NDArray[np.int64], active: tuple[tuple[int,
         for layer_position in layer_positions if varies else layer_positions[:1]:
             layer = layers[int(layer_position)]
             token_class = int(np.argmax(cells[layer_position]))
-            result = _cell_prior(spec, rules, layer)
+            result = cell_prior(spec, rules, layer)
             if isinstance(result, CellPrior) or result is None:
                 priors[number, int(layer_position) if varies else -1] = result
                 continue
@@ -180,7 +180,7 @@ def _evaluate(spec: Spec, signature: NDArray[np.int64], active: tuple[tuple[int,
     return Cells(spec, signature, active, priors, tuple(clashes.values()), tuple(gaps.values()))
 
 
-def _cell_prior(
+def cell_prior(
     spec: Spec, rules: list[RuleSpec], layer: int
 ) -> CellPrior | tuple[str, RuleSpec, RuleSpec | None] | None:
     """α and λ under these active rules; or who clashes, or who lacks a base or a weight."""

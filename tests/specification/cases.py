@@ -49,6 +49,7 @@ class Case:
     files: dict[str, str] = field(default_factory=dict)
     expected: list[Expected] = field(default_factory=list)
     cells: list[str] = field(default_factory=list)
+    is_fragment: bool = False
 
 
 def read_cases(path: Path) -> list[Case]:
@@ -72,7 +73,8 @@ def read_cases(path: Path) -> list[Case]:
             source = with_prelude(body) if "fragment" in flags else body
             number += 1
             title = f"{path.stem}:{heading}:{number}"
-            cases.append(Case(title, file, source, dict(files), list(_expected(source))))
+            expected = list(_expected(source))
+            cases.append(Case(title, file, source, dict(files), expected, is_fragment="fragment" in flags))
             files[file] = source
     return cases
 

@@ -13,7 +13,7 @@ from fractions import Fraction
 
 MAXIMUM_DIGITS = 50
 MAXIMUM_EXPONENT = 300
-_NUMBER = re.compile(r"(\d+)(?:\.(\d+))?(?:[eE]([+-]?\d+))?")
+_NUMBER = re.compile(r"([0-9]+)(?:\.([0-9]+))?(?:[eE]([+-]?[0-9]+))?")
 
 
 class OutOfRangeError(ValueError):

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from priorlang.diagnostics.finding import Finding, PriorError, Related, Severity
 from priorlang.diagnostics.span import Span
@@ -43,15 +42,29 @@ class Program:
         return frozenset(found)
 
 
-def load_program(root: SourceFile) -> tuple[Program, list[Finding]]:
-    """Parse a file and what it imports. A file that cannot be read is a finding at its `import`."""
-    loader = _Loader()
+def load_program(
+    root: SourceFile, read: Callable[[str], SourceFile] = read_source
+) -> tuple[Program, list[Finding]]:
+    """Parse a file and what it imports. A file that cannot be read is a finding at its `import`.
+
+    Args:
+        root: the file that imports the others.
+        read: gives an imported file by its path; an editor has texts that no disk holds yet.
+    """
+    loader = _Loader(read)
     loader.load(root, os.path.realpath(root.name), [])
     return Program(root.name, loader.files), loader.findings
 
 
+def _shortest(path: str, target: str) -> str:
+    """The path without `a/..`, unless a link makes that another file."""
+    short = os.path.normpath(path)
+    return short if os.path.realpath(short) == target else path
+
+
 class _Loader:
-    def __init__(self) -> None:
+    def __init__(self, read: Callable[[str], SourceFile]) -> None:
+        self.read = read
         self.files: dict[str, ProgramFile] = {}
         self.findings: list[Finding] = []
         self.names: dict[str, str] = {}
@@ -71,7 +84,11 @@ class _Loader:
     def follow(
         self, source: SourceFile, real: str, statement: Import, above: list[tuple[str, Span]]
     ) -> str | None:
-        path = Path(os.path.dirname(source.name), statement.path.text)
+        written = statement.path.text
+        if not written or "\0" in written:
+            self.report("missing-file", "an import names a file", statement.path.span)
+            return None
+        path = os.path.join(os.path.dirname(source.name), written)
         target = os.path.realpath(path)
         here = [*above, (real, statement.span)]
         if target in {file for file, _ in here}:
@@ -86,7 +103,7 @@ class _Loader:
             self.report("import-cycle", f"a program has at most {MAXIMUM_FILES} files", statement.span)
             return None
         try:
-            imported = read_source(os.path.normpath(path))
+            imported = self.read(_shortest(path, target))
         except PriorError as error:
             finding = error.findings[0]
             self.report(finding.name, finding.message, statement.path.span)

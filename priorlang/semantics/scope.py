@@ -32,7 +32,7 @@ class Scope:
 
     def is_broken(self, keyword: str, name: str | None = None) -> bool:
         """Whether a statement that could not be read may have declared this."""
-        return (keyword, name) in self.broken or ("", None) in self.broken
+        return bool(self.broken & {(keyword, name), (keyword, None), ("", None)})
 
 
 Restatable = t.Setting | t.Parameter | t.Default | t.Schedule

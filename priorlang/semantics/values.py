@@ -127,7 +127,7 @@ def unknown_name(
         return Finding(
             "unknown-name", Severity.ERROR, f"{message}; did you mean `{sign}{meant}`?", span, fix=fix
         )
-    hint = f"; there are {listing(names)}" if names else f"; none is declared ({kind}s are declared by name)"
+    hint = f"; there are {listing(names)}" if names else "; none is declared"
     return Finding("unknown-name", Severity.ERROR, message + hint, span)
 
 

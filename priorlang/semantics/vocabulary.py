@@ -20,6 +20,10 @@ def attributes_of(scope: Scope, findings: list[Finding]) -> tuple[AttributeSpec,
         if name not in declared and not scope.is_broken("attribute", name):
             finding = unknown_name("attribute", name, declared, statements[0].name.span)
             findings.append(finding)
+    if "layer" in declared:
+        name_span = declared["layer"][0].name.span
+        message = "`layer` is the decoder layer of a cell; give this attribute another name"
+        findings.append(Finding("duplicate-name", Severity.ERROR, message, name_span))
     return tuple(_attribute(statements, findings) for statements in declared.values())
 
 

@@ -15,12 +15,14 @@ from priorlang.syntax import tree as t
 from priorlang.syntax.builder import Origin, build
 from priorlang.syntax.comments import comments_of
 from priorlang.syntax.keywords import STATEMENT_KEYWORDS
-from priorlang.syntax.messages import syntax_finding, text_place
+from priorlang.syntax.messages import line_column, syntax_finding, text_place
 from priorlang.syntax.parser import parser
-from priorlang.syntax.recovery import Chunk, declared_name, statements_of
+from priorlang.syntax.recovery import MAXIMUM_DEPTH, Chunk, declared_name, statements_of, too_deep
 from priorlang.syntax.source import SourceFile
 
 LANGUAGE_VERSION = "1"
+MAXIMUM_ERRORS = 100
+"""Syntax errors reported of one file; a file with more is no prior file."""
 
 
 def parse_dsl(source: SourceFile) -> tuple[t.Document, list[Finding]]:
@@ -28,6 +30,8 @@ def parse_dsl(source: SourceFile) -> tuple[t.Document, list[Finding]]:
     from lark.exceptions import UnexpectedInput
 
     comments = comments_of(source)
+    if too_deep(source.text) is not None:
+        return _parse_in_pieces(source, comments)
     try:
         parsed = parser().parse(source.text, start="start")
     except UnexpectedInput:
@@ -71,6 +75,10 @@ def _parse_in_pieces(source: SourceFile, comments: tuple[t.Comment, ...]) -> tup
     broken: list[t.Broken] = []
     findings: list[Finding] = []
     for index, chunk in enumerate(statements_of(source.text)):
+        if len(findings) >= MAXIMUM_ERRORS:
+            findings.append(_given_up(source.name, chunk))
+            broken.append(t.Broken("", None, findings[-1].span))
+            break
         node, lost, found = _parse_chunk(source.name, chunk)
         findings.extend(found)
         broken.extend(lost)
@@ -85,6 +93,9 @@ def _parse_in_pieces(source: SourceFile, comments: tuple[t.Comment, ...]) -> tup
     span = Span(source.name, Position(1, 1), _end(source.text))
     if not any(item.keyword == "priorlang" for item in broken):
         findings.extend(version_findings(version, span))
+    if not statements:
+        # Nothing could be read, so nothing is missing: what is wrong has been said.
+        broken.append(t.Broken("", None, span))
     document = t.Document(version, tuple(statements), span, tuple(broken), comments)
     return document, sorted(findings, key=lambda finding: finding.span)
 
@@ -94,6 +105,12 @@ def _parse_chunk(file: str, chunk: Chunk) -> tuple[Any, list[t.Broken], list[Fin
     from lark.exceptions import UnexpectedInput
 
     origin = Origin(file, chunk.line, chunk.column)
+    deep = too_deep(chunk.text)
+    if deep is not None:
+        span = origin.span(*line_column(chunk.text, deep), *line_column(chunk.text, deep + 1))
+        message = f"braces are nested deeper than {MAXIMUM_DEPTH} levels"
+        finding = Finding("syntax-error", Severity.ERROR, message, span)
+        return None, [_broken_statement(chunk.keyword, chunk.text, span)], [finding]
     try:
         return build(parser().parse(chunk.text, start="fragment"), origin), [], []
     except UnexpectedInput as error:
@@ -110,6 +127,12 @@ def _parse_chunk(file: str, chunk: Chunk) -> tuple[Any, list[t.Broken], list[Fin
         meant = closest(word, STATEMENT_KEYWORDS) if word else None
         return node, [_broken_statement(meant or "", stray, findings[0].span)], findings
     return None, [lost], findings
+
+
+def _given_up(file: str, chunk: Chunk) -> Finding:
+    place = Position(chunk.line, chunk.column)
+    message = f"{MAXIMUM_ERRORS} statements could not be read; what follows was not looked at"
+    return Finding("syntax-error", Severity.ERROR, message, Span(file, place, place))
 
 
 def _broken_statement(keyword: str, text: str, span: Span) -> t.Broken:

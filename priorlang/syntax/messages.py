@@ -41,7 +41,7 @@ def syntax_finding(error: UnexpectedInput, text: str, origin: Origin) -> Finding
     """The `syntax-error` of what Lark raised while it read `text`."""
     place = text_place(error, text)
     word = _word_at(text, place)
-    span = origin.span(*_line_column(text, place), *_line_column(text, place + len(word)))
+    span = origin.span(*line_column(text, place), *line_column(text, place + len(word)))
     expected = _expected(error)
     message, fix = _diagnose(word, text, place, expected, span)
     return Finding("syntax-error", Severity.ERROR, message, span, fix=fix)
@@ -120,7 +120,7 @@ def _wanted(expected: frozenset[str]) -> str:
         key=lambda item: (item.startswith("`"), item),
     )
     if not spelled:
-        return "nothing can follow"
+        return "the language has no such character"
     if len(spelled) > _EXPECTED_SHOWN:
         spelled = [*spelled[: _EXPECTED_SHOWN - 1], "…"]
     head, last = spelled[:-1], spelled[-1]
@@ -136,5 +136,6 @@ def _without_comments(text: str) -> str:
     return re.sub(r'("[^"\n]*")|#[^\n]*', lambda found: found[1] or " " * len(found[0]), text)
 
 
-def _line_column(text: str, place: int) -> tuple[int, int]:
+def line_column(text: str, place: int) -> tuple[int, int]:
+    """The line and column, both from 1, of an offset into `text`."""
     return text.count("\n", 0, place) + 1, place - (text.rfind("\n", 0, place) + 1) + 1

@@ -19,6 +19,9 @@ _WORD = re.compile(
     re.VERBOSE,
 )
 _STARTS = frozenset((*STATEMENT_KEYWORDS, "priorlang"))
+_BRACE = re.compile(r'"[^"\n]*"|#[^\n]*|[{}]')
+MAXIMUM_DEPTH = 40
+"""Of braces in either form of the language, and of lists and mappings in YAML."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +37,12 @@ class Chunk:
 def statements_of(text: str) -> Iterator[Chunk]:
     """Cut `text` at statement keywords; text before the first is a chunk with an empty keyword."""
     starts = list(_statement_starts(text))
-    if text[: starts[0][0] if starts else len(text)].strip():
+    head = text[: starts[0][0] if starts else len(text)]
+    if any(not found[0].isspace() and found[0][0] != "#" for found in _WORD.finditer(head)):
         starts.insert(0, (0, ""))
-    line, line_start, counted = 1, 0, 0
-    for (begin, keyword), (end, _) in zip(starts, [*starts[1:], (len(text), "")], strict=True):
+    ends = [*(begin for begin, _ in starts[1:]), len(text)]
+    line, counted = 1, 0
+    for (begin, keyword), end in zip(starts, ends, strict=False):
         line += text.count("\n", counted, begin)
         line_start = text.rfind("\n", 0, begin) + 1
         counted = begin
@@ -50,6 +55,20 @@ def declared_name(keyword: str, text: str) -> str | None:
         return None
     found = re.match(r'\S+\s+("[^"\n]*"|[A-Za-z_][\w-]*(?:[./][\w-]+)*)', text)
     return found[1].strip('"') if found else None
+
+
+def too_deep(text: str) -> int | None:
+    """The offset of the first brace that nests deeper than a prior may; the tree is walked recursively."""
+    if text.count("{") <= MAXIMUM_DEPTH:
+        return None
+    depth = 0
+    for found in _BRACE.finditer(text):
+        depth += {"{": 1, "}": -1}.get(found[0], 0)
+        if depth > MAXIMUM_DEPTH:
+            return found.start()
+        if depth < 0:
+            depth = 0
+    return None
 
 
 def _statement_starts(text: str) -> Iterator[tuple[int, str]]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+from bisect import bisect_right
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +25,20 @@ class SourceFile:
     def is_yaml(self) -> bool:
         """Whether the name says that this is the YAML form."""
         return self.name.endswith((".yaml", ".yml"))
+
+
+class LineTable:
+    """Offsets into a text → places."""
+
+    def __init__(self, text: str) -> None:
+        self.length = len(text)
+        self.starts = [0, *(found.end() for found in re.finditer("\n", text))]
+
+    def at(self, offset: int) -> Position:
+        """The place of an offset; of the end of the text where it lies beyond."""
+        offset = min(offset, self.length)
+        line = bisect_right(self.starts, offset)
+        return Position(line, offset - self.starts[line - 1] + 1)
 
 
 def read_source(path: str | os.PathLike[str]) -> SourceFile:

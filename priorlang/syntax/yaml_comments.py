@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-from priorlang.diagnostics.span import Position, Span
+from priorlang.diagnostics.span import Span
 from priorlang.syntax import tree as t
-from priorlang.syntax.source import SourceFile
+from priorlang.syntax.source import LineTable, SourceFile
 
 _COMMENT = re.compile(r"(?:(?<=\s)|^)#[^\n]*", re.MULTILINE)
 
@@ -16,6 +16,7 @@ def yaml_comments_of(source: SourceFile) -> tuple[t.Comment, ...]:
     if "#" not in source.text:
         return ()
     scalars = _scalar_ranges(source.text)
+    lines = LineTable(source.text)
     comments = []
     index = 0
     for found in _COMMENT.finditer(source.text):
@@ -23,7 +24,8 @@ def yaml_comments_of(source: SourceFile) -> tuple[t.Comment, ...]:
             index += 1
         if index < len(scalars) and scalars[index][0] <= found.start():
             continue
-        comments.append(t.Comment(found[0].rstrip(), _span(source, found.start(), found.end())))
+        span = Span(source.name, lines.at(found.start()), lines.at(found.end()))
+        comments.append(t.Comment(found[0].rstrip(), span))
     return tuple(comments)
 
 
@@ -37,9 +39,3 @@ def _scalar_ranges(text: str) -> list[tuple[int, int]]:
         for token in tokens
         if isinstance(token, yaml.ScalarToken)
     ]
-
-
-def _span(source: SourceFile, start: int, end: int) -> Span:
-    line = source.text.count("\n", 0, start) + 1
-    column = start - (source.text.rfind("\n", 0, start) + 1) + 1
-    return Span(source.name, Position(line, column), Position(line, column + end - start))

@@ -8,6 +8,7 @@ vision: {for: {modality: vision}, prefer: {visual: 0.5}}
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Any, Literal, cast
 
@@ -33,7 +34,7 @@ def parse_yaml(source: SourceFile) -> tuple[t.Document, list[Finding]]:
     elif isinstance(root, YamlMapping):
         document = reader.document(root, yaml_comments_of(source))
     else:
-        document = t.Document(None, (), root.span)
+        document = t.Document(None, (), root.span, (t.Broken("", None, root.span),))
         reader.error("a prior in YAML is a mapping with the key `priorlang`", root.span)
     if not findings:
         findings.extend(version_findings(document.version, document.span))
@@ -74,8 +75,12 @@ class _Form:
                 continue
             before = len(self.findings)
             statements.extend(item for item in readers[key.text](value) if item is not None)
-            if len(self.findings) > before and key.text in {"model", "default", "schedule"}:
+            unnamed = key.text in {"model", "default", "schedule"} or not isinstance(value, YamlMapping)
+            if len(self.findings) > before and unnamed:
                 self.broken.append(t.Broken(key.text, None, key.span))
+        for key, _ in root.items:
+            if key.text not in ("priorlang", *readers):
+                self.broken.append(t.Broken(closest(key.text, readers) or "", None, key.span))
         if version is None and not self.broken:
             self.findings.extend(version_findings(None, root.span))
         return t.Document(version, tuple(statements), root.span, tuple(self.broken), comments)
@@ -89,7 +94,7 @@ class _Form:
         for key, value in self.entries(node, "the settings of `model`"):
             expression = self.phrase(value, "set")
             if expression is not None:
-                settings.append(t.Setting(_name(key), expression, key.span.to(value.span)))
+                settings.append(t.Setting(self.name(key), expression, key.span.to(value.span)))
         yield t.Model(tuple(settings), node.span)
 
     def attributes(self, node: YamlNode) -> Iterator[t.Attribute | None]:
@@ -101,7 +106,7 @@ class _Form:
                 listed = known.get("adds")
             members = self.members(listed) if listed is not None else ()
             if members:
-                yield t.Attribute(_name(key), adds, members, key.span.to(value.span))
+                yield t.Attribute(self.name(key), adds, members, key.span.to(value.span))
             else:
                 self.error(f"attribute `{key.text}` takes a list of members: [vision, language]", value.span)
                 self.broken.append(t.Broken("attribute", key.text, key.span))
@@ -112,13 +117,13 @@ class _Form:
         found: list[t.Member] = []
         for item in node.items:
             if isinstance(item, YamlScalar):
-                found.append(t.Member(_name(item), (), item.span))
+                found.append(t.Member(self.name(item), (), item.span))
             elif isinstance(item, YamlMapping):
                 for key, value in item.items:
                     children = self.members(value)
                     if not children:
                         self.error(f"`{key.text}` takes a list of members: [ocr, chart]", value.span)
-                    found.append(t.Member(_name(key), children, key.span.to(value.span)))
+                    found.append(t.Member(self.name(key), children, key.span.to(value.span)))
             else:
                 self.error(
                     "a member is a name, or a name with a list of its own: {reading: [ocr, chart]}", item.span
@@ -131,15 +136,17 @@ class _Form:
             if expression is None:
                 self.broken.append(t.Broken(kind, key.text, key.span))
             else:
-                yield t.Group(kind, _name(key), expression, key.span.to(value.span))
+                yield t.Group(kind, self.name(key), expression, key.span.to(value.span))
 
     def parameters(self, node: YamlNode) -> Iterator[t.Parameter]:
         for key, value in self.entries(node, "parameters"):
+            if not _PARAMETER.fullmatch(key.text):
+                self.error("the name of a parameter takes letters, digits, `_` and `-`", key.span)
             parsed = self.value(value)
             if parsed is None:
                 self.broken.append(t.Broken("param", key.text, key.span))
             else:
-                yield t.Parameter(_name(key), parsed, key.span.to(value.span))
+                yield t.Parameter(self.name(key), parsed, key.span.to(value.span))
 
     def default(self, node: YamlNode) -> Iterator[t.Default]:
         effects: list[t.Effect] = []
@@ -174,7 +181,7 @@ class _Form:
                 self.broken.append(t.Broken("rule", key.text, key.span))
                 continue
             selector = t.Selector(terms, layers, min(places).to(max(places))) if places else None
-            yield t.Rule(_name(key), overrides, selector, tuple(effects), key.span.to(value.span))
+            yield t.Rule(self.name(key), overrides, selector, tuple(effects), key.span.to(value.span))
 
     def schedule(self, node: YamlNode) -> Iterator[t.Schedule]:
         points = []
@@ -190,7 +197,7 @@ class _Form:
             finding, because = parts.get("finding"), parts.get("because")
             if isinstance(finding, YamlScalar) and isinstance(because, YamlScalar):
                 rules = self.names(parts["in"]) if "in" in parts else ()
-                yield t.Allow(_name(finding), rules, _name(because), item.span)
+                yield t.Allow(self.name(finding), rules, self.name(because), item.span)
             else:
                 self.error("an entry of `allow` has `finding` and `because`, and may have `in`", item.span)
 
@@ -246,7 +253,7 @@ class _Form:
         for key, value in self.entries(node, "what `for` selects"):
             members = self.phrase(value, "set")
             if members is not None:
-                yield t.Term(_name(key), members, key.span.to(value.span))
+                yield t.Term(self.name(key), members, key.span.to(value.span))
 
     def overrides(self, node: YamlNode) -> t.Overrides:
         if isinstance(node, YamlScalar) and node.text == "all" and not node.quoted:
@@ -266,7 +273,7 @@ class _Form:
         found = []
         for item in items:
             if isinstance(item, YamlScalar) and item.text:
-                found.append(_name(item))
+                found.append(self.name(item))
             else:
                 self.error("here stands a name, or a list of names", item.span)
         return tuple(found)
@@ -318,12 +325,15 @@ class _Form:
         self.error("here stands a list", node.span)
         return ()
 
+    def name(self, scalar: YamlScalar) -> t.Name:
+        """A name, or a text: what the DSL can write in quotes."""
+        if '"' in scalar.text or "\n" in scalar.text:
+            self.error("a name or a text holds no quotes and no line breaks", scalar.span)
+        return t.Name(scalar.text, scalar.span)
+
     def error(self, message: str, span: Span) -> None:
         self.findings.append(Finding("syntax-error", Severity.ERROR, message, span))
 
 
+_PARAMETER = re.compile(r"[A-Za-z_][\w-]*")
 _EFFECTS: tuple[str, ...] = ("base", "prefer", "avoid", "weight", "split", "unshaped")
-
-
-def _name(scalar: YamlScalar) -> t.Name:
-    return t.Name(scalar.text, scalar.span)

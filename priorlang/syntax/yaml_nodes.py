@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 from priorlang.diagnostics.finding import Edit, Finding, Fix, Related, Severity
 from priorlang.diagnostics.span import Position, Span, whole_file
 from priorlang.syntax.builder import Origin
-from priorlang.syntax.source import SourceFile
+from priorlang.syntax.recovery import MAXIMUM_DEPTH
+from priorlang.syntax.source import LineTable, SourceFile
 
 if TYPE_CHECKING:
     import yaml
 
-MAXIMUM_DEPTH = 40
-MAXIMUM_NODES = 200_000
+MAXIMUM_NODES = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,19 +64,19 @@ def read_yaml(source: SourceFile) -> tuple[YamlNode | None, list[Finding]]:
     import yaml
 
     loader = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
+    lines = LineTable(source.text)
     try:
-        _check_depth(yaml.parse(source.text, Loader=loader))
+        _check_depth(yaml.parse(source.text, Loader=loader), lines)
         root = yaml.compose(source.text, Loader=loader)
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        place = Position(getattr(mark, "line", 0) + 1, getattr(mark, "column", 0) + 1)
+        place = _place(lines, error.problem_mark or error.context_mark)
         problem = " ".join(part for part in (error.context, error.problem) if part)
         return None, [_error("syntax-error", f"this is not YAML: {problem}", Span(source.name, place, place))]
     except yaml.YAMLError as error:
         reason = str(error).splitlines()[0]
         return None, [_error("syntax-error", f"this is not YAML: {reason}", whole_file(source.name))]
     except _TooDeepError as error:
-        place = Position(error.line, error.column)
+        place = error.place
         message = f"lists and mappings are nested deeper than {MAXIMUM_DEPTH} levels"
         return None, [_error("syntax-error", message, Span(source.name, place, place))]
     if root is None:
@@ -85,13 +85,13 @@ def read_yaml(source: SourceFile) -> tuple[YamlNode | None, list[Finding]]:
     try:
         return reader.node(root, ()), reader.findings
     except _TooManyError:
-        message = f"aliases expand this file to more than {MAXIMUM_NODES} nodes"
+        message = f"with its aliases expanded, this file has more than {MAXIMUM_NODES:,} nodes"
         return None, [_error("syntax-error", message, whole_file(source.name))]
 
 
 class _TooDeepError(Exception):
-    def __init__(self, line: int, column: int) -> None:
-        self.line, self.column = line, column
+    def __init__(self, place: Position) -> None:
+        self.place = place
         super().__init__()
 
 
@@ -99,7 +99,12 @@ class _TooManyError(Exception):
     pass
 
 
-def _check_depth(events: Iterator[yaml.Event]) -> None:
+def _place(lines: LineTable, mark: object) -> Position:
+    """The place of a mark of PyYAML, by its offset: YAML breaks lines where no editor does."""
+    return lines.at(getattr(mark, "index", 0))
+
+
+def _check_depth(events: Iterator[yaml.Event], lines: LineTable) -> None:
     """Bound the nesting before anything recursive reads the file."""
     import yaml
 
@@ -108,8 +113,7 @@ def _check_depth(events: Iterator[yaml.Event]) -> None:
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
             if depth > MAXIMUM_DEPTH:
-                line = getattr(event.start_mark, "line", 0)
-                raise _TooDeepError(line + 1, getattr(event.start_mark, "column", 0) + 1)
+                raise _TooDeepError(_place(lines, event.start_mark))
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
 
@@ -119,7 +123,7 @@ class _Reader:
 
     def __init__(self, source: SourceFile) -> None:
         self.source = source
-        self.lines = source.text.split("\n")
+        self.lines = LineTable(source.text)
         self.findings: list[Finding] = []
         self.visited = 0
 
@@ -168,18 +172,12 @@ class _Reader:
         return YamlMapping(tuple(items.values()), _fitted(span, [value for _, value in items.values()]))
 
     def span(self, node: yaml.Node) -> Span:
-        start, end = node.start_mark, node.end_mark
-        return Span(
-            self.source.name,
-            Position(start.line + 1, start.column + 1),
-            Position(end.line + 1, end.column + 1),
-        )
+        return Span(self.source.name, _place(self.lines, node.start_mark), _place(self.lines, node.end_mark))
 
     def origin(self, node: yaml.ScalarNode, span: Span) -> Origin:
         """Where the text of a scalar lies; one with escapes or several lines maps to its whole span."""
-        start, end = node.start_mark, node.end_mark
-        if start.line == end.line:
-            written = self.lines[start.line][start.column : end.column]
+        if span.start.line == span.end.line:
+            written = self.source.text[node.start_mark.index : node.end_mark.index]
             if written == node.value:
                 return Origin(span.file, span.start.line, span.start.column)
             if written[1:-1] == node.value:

@@ -117,7 +117,7 @@ class PriorTable:
             raise KeyError(f"layer {layer} does not route; routed layers: {self.layer.tolist()}")
         return int(found[0])
 
-    def class_index(self, **members: str) -> int:
+    def class_index(self, /, **members: str) -> int:
         """The token class of one leaf member per attribute; an omitted attribute means `unknown`.
 
         Raises:
@@ -144,12 +144,12 @@ class PriorTable:
             members[attribute.name] = attribute.members[code]
         return dict(reversed(members.items()))
 
-    def alpha_of(self, layer: int, **members: str) -> NDArray[np.float64] | None:
+    def alpha_of(self, /, layer: int, **members: str) -> NDArray[np.float64] | None:
         """α [K] of a cell, or None where it is unshaped."""
         row = int(self.row[self.layer_position(layer), self.class_index(**members)])
         return None if row == UNSHAPED else self.alpha[row].copy()
 
-    def weight_of(self, layer: int, **members: str) -> float | None:
+    def weight_of(self, /, layer: int, **members: str) -> float | None:
         """λ of a cell before the schedule, or None where it is unshaped."""
         row = int(self.row[self.layer_position(layer), self.class_index(**members)])
         return None if row == UNSHAPED else float(self.weight[row])

@@ -73,8 +73,8 @@ def table_of(raw: bytes, path: Path) -> PriorTable:
     try:
         size = int.from_bytes(raw[:8], "little")
         written = json.loads(raw[8 : 8 + size])["__metadata__"]["priorlang"]
-        stored = json.loads(written)
-    except (ValueError, KeyError, TypeError):
+        stored = dict(json.loads(written))
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise _refused(path, "invalid-table", f"{path} is no prior table") from None
     if stored.get("format") != FORMAT:
         message = f"{path} has the format {stored.get('format')!r}; this version reads {FORMAT}"

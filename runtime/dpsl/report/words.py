@@ -89,7 +89,7 @@ def _move(move: Move) -> str:
         return f"{sentence}; how many questions there were is not recorded, so neither is how sure that is."
     known = f"standard error about {move.standard_error:.1f}, from {move.count:,} questions"
     verdict = (
-        "which is more than chance explains"
+        "which is more than twice that, so hardly chance alone"
         if abs(move.points) > 2 * move.standard_error
         else "so chance alone may have done that"
         if abs(move.points) >= 0.05

@@ -16,7 +16,7 @@ from dpsl.statistics import RoutingStatistics
 
 _OVER_STEPS = (
     "Over training tokens. Blue: all layers together; grey: each layer. The shaping loss is the sum over layers of weight "
-    "times loss and is 0 where routing is exactly as asked. Load CoV is the standard deviation of the experts' load over its mean, 0 where "
+    "times loss, near 0 where scores are spread as asked. Load CoV is the standard deviation of the experts' load over its mean, 0 where "
     "all are used alike. A mean top-1 score near 1/K is a router that does not choose. Shaded: shaped."
 )
 

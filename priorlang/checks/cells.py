@@ -46,9 +46,9 @@ def _override_fix(winner: RuleSpec, loser: RuleSpec) -> Fix:
         return Fix(message)
     if winner.overrides_span is not None:
         end = winner.overrides_span.end
-        return Fix(message, (Edit(Span(winner.span.file, end, end), f", {name}"),))
+        return Fix(message, (Edit(Span(winner.span.file, end, end), f", {name}"),), automatic=False)
     end = winner.name_span.end
-    return Fix(message, (Edit(Span(winner.span.file, end, end), f" overrides {name}"),))
+    return Fix(message, (Edit(Span(winner.span.file, end, end), f" overrides {name}"),), automatic=False)
 
 
 def _gap(cells: Cells, gap: Gap) -> Finding:

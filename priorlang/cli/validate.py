@@ -19,11 +19,12 @@ from priorlang.diagnostics.machine import findings_json
 @click.option(
     "--format",
     "output_format",
-    type=click.Choice(["human", "json"]),
+    type=click.Choice(["human", "json", "sarif"]),
     default="human",
     show_default=True,
     help="How to print the findings.",
 )
+@click.option("--fix", "fix", is_flag=True, help="Apply automatic fixes to the files, then check them.")
 @click.option("--deny-warnings", is_flag=True, help="Exit with 1 on warnings too.")
 @set_option
 @model_option
@@ -31,6 +32,7 @@ from priorlang.diagnostics.machine import findings_json
 def command(
     files: tuple[str, ...],
     output_format: str,
+    fix: bool,
     deny_warnings: bool,
     settings: tuple[str, ...],
     model_config: str | None,
@@ -43,6 +45,8 @@ def command(
     unreadable = False
     for file in files:
         try:
+            if fix:
+                _fix(file, settings, model_config, quiet=quiet)
             found, texts, line = _check(file, settings, model_config)
         except PriorError as error:
             found, texts, line = list(error.findings), {}, ""
@@ -53,6 +57,11 @@ def command(
             clean.append(line)
     if output_format == "json":
         write_json(findings_json(files, findings))
+    elif output_format == "sarif":
+        from priorlang import __version__
+        from priorlang.diagnostics.sarif import findings_sarif
+
+        write_json(findings_sarif(findings, __version__))
     elif findings:
         print_findings(findings, sources, err=False)
     if output_format == "human":
@@ -61,6 +70,22 @@ def command(
         if findings:
             remark(f"\n{summary(findings)}", quiet=quiet)
     sys.exit(_exit(findings, deny_warnings=deny_warnings, unreadable=unreadable))
+
+
+def _fix(file: str, settings: tuple[str, ...], model_config: str | None, *, quiet: bool) -> None:
+    """Mend a prior file in place; a training file is left alone."""
+    from priorlang.cli.fixing import fix_file
+    from priorlang.settings import parse_settings
+    from priorlang.syntax.source import read_source
+    from priorlang.training import is_training_file
+
+    source = read_source(file)
+    if source.is_yaml and is_training_file(source):
+        remark(f"{file}: --fix mends prior files, and this is a training file", quiet=quiet)
+        return
+    count = fix_file(source, parse_settings(settings), given_by(model_config))
+    if count:
+        remark(f"{file}: {count} {'fixes' if count > 1 else 'fix'} applied", quiet=quiet)
 
 
 def _check(

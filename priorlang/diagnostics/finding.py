@@ -35,10 +35,14 @@ class Edit:
 
 @dataclass(frozen=True, slots=True)
 class Fix:
-    """A change that mends the finding; without edits it is advice in words."""
+    """A change that mends the finding; without edits it is advice in words.
+
+    One that is not `automatic` makes a choice that is the author's: editors offer it, `--fix` leaves it.
+    """
 
     message: str
     edits: tuple[Edit, ...] = ()
+    automatic: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -136,7 +136,9 @@ _ENTRIES = (
         "Nothing says what holds where no rule matches, or a rule shapes a cell that has no base or weight.",
         "Add a `default`, or state the base and weight in the rule.",
     ),
-    Entry("PL214", "unused-name", "Nothing uses this name, or nothing of this import.", "Remove it, or use it."),
+    Entry(
+        "PL214", "unused-name", "Nothing uses this name, or nothing of this import.", "Remove it, or use it."
+    ),
     # PL3: rules
     Entry(
         "PL301",
@@ -170,8 +172,18 @@ _ENTRIES = (
         "Add `| unknown` to what is excluded, if that is not meant.",
         True,
     ),
-    Entry("PL307", "redundant-rule", "The table is the same without the rule.", "Remove it, unless it is there for its readers."),
-    Entry("PL308", "widened-not", "A later file adds members, experts or layers that a `not` of an imported file takes in.", "Check that it is meant; if not, override the imported rule."),
+    Entry(
+        "PL307",
+        "redundant-rule",
+        "The table is the same without the rule.",
+        "Remove it, unless it is there for its readers.",
+    ),
+    Entry(
+        "PL308",
+        "widened-not",
+        "A later file adds members, experts or layers that a `not` of an imported file takes in.",
+        "Check that it is meant; if not, override the imported rule.",
+    ),
     # PL4: the Dirichlet itself
     Entry(
         "PL401",
@@ -205,7 +217,12 @@ _ENTRIES = (
     # PL7: training files
     Entry("PL701", "missing-key", "A key that training needs is absent.", "Add it."),
     # PL9: ourselves
-    Entry("PL901", "internal-error", "The compiler contradicts itself; this is a fault of priorlang.", "Please report the file."),
+    Entry(
+        "PL901",
+        "internal-error",
+        "The compiler contradicts itself; this is a fault of priorlang.",
+        "Please report the file.",
+    ),
 )
 
 REGISTRY: dict[str, Entry] = {entry.name: entry for entry in _ENTRIES}

@@ -163,7 +163,7 @@ class _Resolver:
             return None
         if given is not None and given != value:
             message = f"the file says {key} = {value}, and the model has {given}"
-            fix = Fix(f"write {given}", (Edit(setting.value.span, str(given)),))
+            fix = Fix(f"write {given}", (Edit(setting.value.span, str(given)),), automatic=False)
             self.findings.append(Finding("model-mismatch", Severity.ERROR, message, setting.span, fix=fix))
             return None
         return value

@@ -86,7 +86,7 @@ def _diagnose(
         return f'a name that begins with a digit must be quoted: "{glued[0]}{word}"', None
     if word in {",", "or", "and"} and "VBAR" in expected:
         return f"the members of a set are joined by `|`, not by `{word}`", Fix(
-            "write `|`", (Edit(span, "|"),)
+            "write `|`", (Edit(span, " |"),)
         )
     suggestion = closest(word, _keywords_among(expected)) if word[0].isalpha() else None
     if suggestion:

@@ -1,14 +1,12 @@
-"""The audit before the first shaped step: does every router get the gradients it should?
+"""The audit at the start of a stage: does every router get the gradients it should?
 
-One micro-step is run forward and backward twice, once with the shaping term scaled to nothing. Gradients are taken
-at the routers' logits with `torch.autograd.grad`, so no parameter, optimizer state or random state changes.
+It watches the first micro-step of training itself, so it changes nothing and costs next to nothing, whatever shards
+the model; and it speaks before the first optimizer step.
 """
 
 from __future__ import annotations
 
-import random
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,9 +16,8 @@ from dpsl.regularizers import Regularizers
 from dpsl.routers.found import FoundRouter
 from dpsl.train.console import Console, number
 from dpsl.train.data.collator import TOKEN_ATTRIBUTES
-from dpsl.train.processes import gather_sum
-from dpsl.train.trainer import StageTrainer
-from torch import Tensor
+from dpsl.train.processes import gather_sum, world_size
+from torch import Tensor, nn
 
 from priorlang.table.prior_table import UNSHAPED, PriorTable
 
@@ -29,88 +26,131 @@ class AuditError(DpslError):
     """A router would not learn."""
 
 
-def audit(
-    trainer: StageTrainer,
-    shaper: Any,
-    regularizers: Regularizers | None,
-    batch: Mapping[str, Any],
-    done: int,
-    total: int,
-    *,
-    shapes: bool,
-) -> dict[str, Any]:
-    """Run the audit. Every rank must call it; the result is the same on each.
+class Audit:
+    """Watches one micro-step.
 
     Args:
-        trainer: prepared, before its first step.
-        shaper: attached to its model.
+        shaper: attached to the model.
         regularizers: as well, or None.
-        batch: one micro-batch of this rank, from the collator.
-        done: shaped steps before this stage.
-        total: shaped steps of the run.
         shapes: whether the stage is shaped.
-
-    Returns:
-        What audit.json holds: `routers` with their gradients, `coefficients`, `populations` with their tokens.
-
-    Raises:
-        AuditError: a router that gets no gradient.
+        total: shaped steps of the run.
     """
-    table: PriorTable = shaper.table
-    factor, step = peak_of_schedule(table, total)
-    shaper.set_progress(step, total)
-    with _unchanged_random_state():
-        task = _task_gradients(trainer, shaper, regularizers, batch)
-        shaping, scale = _shaping_gradients(trainer, shaper, batch)
-    further = regularizers.arrivals() if regularizers is not None else {}
-    for terms in (shaper, regularizers):
-        if terms is not None:
-            terms.metrics()
-    shaper.reset_statistics()
-    shaper.set_progress(done, total)
-    tokens = _tokens_of_populations(table, batch, trainer.args.device)
-    per_step = scale * trainer.args.gradient_accumulation_steps
-    result = {
-        "routers": [
+
+    def __init__(self, shaper: Any, regularizers: Regularizers | None, *, shapes: bool, total: int) -> None:
+        self._shaper = shaper
+        self._regularizers = regularizers
+        self._shapes = shapes
+        self._total = total
+        self._gradient_NK: dict[int, Tensor] = {}
+        self._handles = [
+            router.module.register_forward_hook(self._watch(place, router), prepend=True)
+            for place, router in enumerate(shaper.routers)
+        ]
+
+    def finish(self, inputs: Mapping[str, Any], micro_steps: int, loss_scale: float) -> dict[str, Any]:
+        """Stop watching, and say what was seen. Every rank must call it; the result is the same on each.
+
+        Args:
+            inputs: the micro-batch of this rank.
+            micro_steps: in an optimizer step.
+            loss_scale: by which fp16 training multiplies the loss.
+
+        Returns:
+            What audit.json holds: `routers` with their gradients, `coefficients`, `populations` with their tokens.
+
+        Raises:
+            AuditError: a router that gets no gradient.
+        """
+        for handle in self._handles:
+            handle.remove()
+        device = inputs["input_ids"].device
+        delivered = [self._delivered(router.layer, device) for router in self._shaper.routers]
+        task = self._task_gradients(delivered)
+        norms = {
+            "task": _norms(task, device, loss_scale),
+            **{name: _norms([d.get(name) for d in delivered], device, loss_scale) for name in self._names()},
+        }
+        for place, router in enumerate(self._shaper.routers):
+            _refuse_dead_router(router, sum(of_router[place] for of_router in norms.values()))
+        table: PriorTable = self._shaper.table
+        routers = [
             {
                 "layer": router.layer,
                 "module": router.name,
                 "kind": router.kind,
-                "gradient": {
-                    "task": task[place],
-                    **({"dpsl": shaping[place]} if shapes else {}),
-                    **further.get(router.layer, {}),
-                },
+                "gradient": {name: of_router[place] for name, of_router in norms.items()},
             }
-            for place, router in enumerate(shaper.routers)
-        ],
-        "coefficients": {
-            "schedule": {"factor": factor, "step": step, "of": total},
-            "scale": per_step,
-            "weights": sorted({float(w) * factor * per_step for w in table.weight}) if shapes else [],
-        },
-        "populations": [
+            for place, router in enumerate(self._shaper.routers)
+        ]
+        tokens = _tokens_of_populations(table, inputs, device)
+        populations = [
             {"name": name, "tokens": count}
             for name, count in zip(table.header.populations, tokens, strict=True)
-        ],
-    }
-    for place, router in enumerate(shaper.routers):
-        _refuse_dead_router(router, task[place], shaping[place])
-    return result
+        ]
+        coefficients = self._coefficients(micro_steps / loss_scale)
+        return {"routers": routers, "coefficients": coefficients, "populations": populations}
+
+    def _watch(self, place: int, router: FoundRouter) -> Any:
+        def keep(gradient: Tensor) -> None:
+            self._gradient_NK.setdefault(place, gradient.detach())
+
+        def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
+            logits: Any = output if isinstance(output, Tensor) else output[router.logits_index]
+            if logits.requires_grad:
+                logits.register_hook(keep)
+
+        return hook
+
+    def _names(self) -> list[str]:
+        further = ["regularizers"] if self._regularizers is not None else []
+        return [*(["dpsl"] if self._shapes else []), *further]
+
+    def _delivered(self, layer: int, device: torch.device) -> dict[str, Tensor]:
+        """The gradient that the prior, and the regularizers together, handed to a layer's router."""
+        found: dict[str, Tensor] = {}
+        for name, terms in (("dpsl", self._shaper), ("regularizers", self._regularizers)):
+            step = terms._passes.latest if terms is not None else None
+            gradient_NK = step.gradient_of(layer) if step is not None else None
+            if gradient_NK is not None and step is not None and step.scale is not None:
+                found[name] = gradient_NK.to(device) * step.scale.to(device)
+        return found
+
+    def _task_gradients(self, delivered: Sequence[Mapping[str, Tensor]]) -> list[Tensor | None]:
+        """What is left of each router's gradient without the terms that were handed to it."""
+        task: list[Tensor | None] = []
+        for place, parts in enumerate(delivered):
+            whole_NK = self._gradient_NK.get(place)
+            if whole_NK is not None:
+                whole_NK = whole_NK.reshape(-1, whole_NK.shape[-1]).float()
+                for part_NK in parts.values():
+                    whole_NK = whole_NK - part_NK
+            task.append(whole_NK)
+        return task
+
+    def _coefficients(self, micro_steps: float) -> dict[str, Any]:
+        if not self._shapes:
+            return {"weights": []}
+        table: PriorTable = self._shaper.table
+        factor, step = peak_of_schedule(table, self._total)
+        scales = [arrival.scale for arrival in self._shaper.arrivals() if arrival.scale is not None]
+        scale = float(scales[0]) * micro_steps if scales else 0.0
+        return {
+            "schedule": {"largest": factor, "at_step": step, "of": self._total},
+            "scale": scale,
+            "weights": sorted({float(weight) * factor * scale for weight in table.weight}),
+        }
 
 
 def print_audit(console: Console, result: Mapping[str, Any]) -> None:
     """The audit as a table."""
     console.line("audit: gradient at each router's logits, one micro-step")
-    shaped = any("dpsl" in r["gradient"] for r in result["routers"])
-    names = sorted({name for r in result["routers"] for name in r["gradient"]} - {"task", "dpsl"})
-    names = ["task", *(["dpsl"] if shaped else []), *names]
+    names = list(result["routers"][0]["gradient"])
     rows = [
         [f"layer {r['layer']} ({r['module']})", *(number(r["gradient"].get(name, 0.0)) for name in names)]
         for r in result["routers"]
     ]
     console.table(["router", *names], rows)
-    if not shaped:
+    if "dpsl" not in names:
         return
     weights = ", ".join(number(weight) for weight in result["coefficients"]["weights"])
     console.line(f"effective coefficient of the shaping term: {weights}")
@@ -125,79 +165,11 @@ def peak_of_schedule(table: PriorTable, total: int) -> tuple[float, int]:
     return factor, round(place * total) if table.header.schedule_unit == "fraction" else int(place)
 
 
-def _task_gradients(
-    trainer: StageTrainer, shaper: Any, regularizers: Regularizers | None, batch: Mapping[str, Any]
-) -> list[float]:
-    """For each router, the norm of d task loss / d logits over all ranks."""
-    with _captured_logits(shaper.routers) as logits:
-        loss = _loss(trainer, batch)
-        shaper.scale_with(loss, 0.0)
-        if regularizers is not None:
-            regularizers.scale_with(loss, 0.0)
-        wanted = [logits.get(place) for place in range(len(shaper.routers))]
-        live = [tensor for tensor in wanted if tensor is not None and tensor.requires_grad]
-        found = iter(torch.autograd.grad(loss, live, allow_unused=True) if live else ())
-        gradients = [next(found) if t is not None and t.requires_grad else None for t in wanted]
-    return _norms(gradients, trainer)
-
-
-def _shaping_gradients(
-    trainer: StageTrainer, shaper: Any, batch: Mapping[str, Any]
-) -> tuple[list[float], float]:
-    """For each router, the norm of the shaping gradient that arrived, and the scale it arrived with."""
-    with _captured_logits(shaper.routers) as logits:
-        loss = _loss(trainer, batch)
-        live = [tensor for tensor in logits.values() if tensor.requires_grad]
-        if live:
-            torch.autograd.grad(loss, live, allow_unused=True)
-    arrivals = shaper.arrivals()
-    norms = [torch.tensor(float(arrival.gradient_norm or 0.0)) for arrival in arrivals]
-    scale = next((float(arrival.scale) for arrival in arrivals if arrival.scale is not None), 0.0)
-    return _norms(list(norms), trainer), scale
-
-
-def _loss(trainer: StageTrainer, batch: Mapping[str, Any]) -> Tensor:
-    # Not the engine: it would take the end of torch.autograd.grad for the end of a step.
-    model = trainer.model
-    model.train()
-    steps = trainer.args.gradient_accumulation_steps
-    trainer.current_gradient_accumulation_steps = steps
-    own = dict(batch)
-    items = trainer._get_num_items_in_batch([own], trainer.args.device)
-    inputs = trainer._prepare_inputs(own)
-    with trainer.compute_loss_context_manager():
-        loss: Tensor = trainer.compute_loss(
-            model, inputs, num_items_in_batch=items * steps if items is not None else None
-        )
-    return loss
-
-
-@contextmanager
-def _captured_logits(routers: tuple[FoundRouter, ...]) -> Iterator[dict[int, Tensor]]:
-    """The logits of each router in the next forward pass, by the router's place."""
-    logits: dict[int, Tensor] = {}
-
-    def capture(place: int, router: FoundRouter) -> Any:
-        def hook(module: Any, inputs: Any, output: Any) -> None:
-            logits.setdefault(place, output if isinstance(output, Tensor) else output[router.logits_index])
-
-        return hook
-
-    handles = [
-        router.module.register_forward_hook(capture(place, router), prepend=True)
-        for place, router in enumerate(routers)
-    ]
-    try:
-        yield logits
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def _norms(gradients: list[Tensor | None], trainer: StageTrainer) -> list[float]:
-    squares = [0.0 if g is None else float(g.detach().double().square().sum()) for g in gradients]
-    summed = gather_sum(torch.tensor(squares, dtype=torch.float64, device=trainer.args.device))
-    return [float(value) for value in summed.sqrt()]
+def _norms(gradients: Sequence[Tensor | None], device: torch.device, loss_scale: float) -> list[float]:
+    """The norm of each gradient over all ranks, as their mean counts it, without fp16's scale."""
+    squares = [0.0 if g is None else float(g.double().square().sum()) for g in gradients]
+    summed = gather_sum(torch.tensor(squares, dtype=torch.float64, device=device))
+    return [float(value) / (loss_scale * world_size()) for value in summed.sqrt()]
 
 
 def _tokens_of_populations(table: PriorTable, batch: Mapping[str, Any], device: torch.device) -> list[int]:
@@ -218,23 +190,14 @@ def _tokens_of_populations(table: PriorTable, batch: Mapping[str, Any], device: 
     return [int(count) for count in counts]
 
 
-def _refuse_dead_router(router: FoundRouter, task: float, shaping: float) -> None:
+def _refuse_dead_router(router: FoundRouter, gradient: float) -> None:
     if not any(parameter.requires_grad for parameter in router.module.parameters()):
         raise AuditError(
-            router.place, "this router is frozen, so shaping cannot move it", "add `routers` to `train:`"
+            router.place, "this router is frozen, so nothing can move it", "add `routers` to `train:`"
         )
-    if task == 0.0 and shaping == 0.0:
+    if gradient == 0.0:
         raise AuditError(
             router.place,
             "no gradient arrives at this router",
             "check that its output is used, and that the prior shapes tokens which the data has",
         )
-
-
-@contextmanager
-def _unchanged_random_state() -> Iterator[None]:
-    python, numpy = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng():
-        yield
-    random.setstate(python)
-    np.random.set_state(numpy)

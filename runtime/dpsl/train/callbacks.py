@@ -80,17 +80,3 @@ class EvaluationCallback(TrainerCallback):  # type: ignore[misc]
         """The end of the stage is evaluated elsewhere."""
         if state.global_step % self._every == 0 and state.global_step < state.max_steps:
             self._evaluate(state.global_step)
-
-
-class StartCallback(TrainerCallback):  # type: ignore[misc]
-    """Calls once when everything is wrapped and no step has been made."""
-
-    def __init__(self, work: Callable[[], None]) -> None:
-        self._work = work
-
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
-    ) -> None:
-        """Only at the very beginning of a stage, not where one is resumed."""
-        if state.global_step == 0:
-            self._work()

@@ -12,13 +12,12 @@ from dpsl.regularizers import Regularizers, attach_regularizers
 from dpsl.regularizers.terms import Term
 from dpsl.shaper import attach
 from dpsl.train.arguments import training_arguments, zero_stage
-from dpsl.train.audit import audit, print_audit
+from dpsl.train.audit import Audit, print_audit
 from dpsl.train.callbacks import (
     EvaluationCallback,
     FlowCallback,
     ProgressCallback,
     ScheduleCallback,
-    StartCallback,
 )
 from dpsl.train.console import Console, number
 from dpsl.train.image_labels import ImageLabelModel
@@ -178,28 +177,20 @@ def _trainer(
     )
     if shaper is not None:
         trainer.add_callback(ScheduleCallback(shaper, given.shaped_before, given.shaped_total))
-    if shaper is not None and (stage.shape or regularizers is not None):
-        work = partial(_audit, given, trainer, data, shaper, regularizers, console)
-        trainer.add_callback(StartCallback(work))
+    if shaper is not None and (stage.shape or regularizers is not None) and not folder.checkpoints():
+        audit = Audit(shaper, regularizers, shapes=stage.shape, total=given.shaped_total)
+        trainer.after_first_micro_step = partial(_audit, given, trainer, audit, console)
     if stage.eval_steps is not None and data.held_out:
         trainer.add_callback(EvaluationCallback(stage.eval_steps, partial(_evaluate, given, trainer, data)))
     return trainer
 
 
 def _audit(
-    given: StageInput,
-    trainer: StageTrainer,
-    data: StageData,
-    shaper: Any,
-    regularizers: Regularizers | None,
-    console: Console,
+    given: StageInput, trainer: StageTrainer, audit: Audit, console: Console, inputs: dict[str, Any]
 ) -> None:
-    size = given.plan.per_device_train_batch_size
-    places = [(rank() * size + offset) % len(data.train) for offset in range(size)]
-    batch = data.collate([data.train[place] for place in places])
-    result = audit(
-        trainer, shaper, regularizers, batch, given.shaped_before, given.shaped_total, shapes=given.plan.shape
-    )
+    optimizer = getattr(trainer.model_wrapped, "optimizer", None)
+    loss_scale = float(getattr(optimizer, "loss_scale", 1.0)) if given.plan.fp16 else 1.0
+    result = audit.finish(inputs, given.plan.gradient_accumulation_steps, loss_scale)
     first_on_main(lambda: _save_audit(given, {"stage": given.plan.name, **result}))
     print_audit(console, result)
 

@@ -32,6 +32,9 @@ class StageTrainer(Trainer):  # type: ignore[misc]
         keep: checkpoints to keep.
         on_row: is given every row of metrics, on every rank.
         arguments: Trainer's own.
+
+    Attributes:
+        after_first_micro_step: called once with its batch, before any parameter changes.
     """
 
     def __init__(
@@ -53,6 +56,7 @@ class StageTrainer(Trainer):  # type: ignore[misc]
         self._router_learning_rate = router_learning_rate
         self._keep = keep
         self._on_row = on_row
+        self.after_first_micro_step: Callable[[dict[str, Any]], None] | None = None
         self._tokens = 0
         self._since = time.perf_counter()
 
@@ -66,6 +70,16 @@ class StageTrainer(Trainer):  # type: ignore[misc]
             _move_to_group(optimizer, own, self._router_learning_rate)
         optimizer.param_groups[:] = [group for group in optimizer.param_groups if group["params"]]
         return optimizer
+
+    def training_step(
+        self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Tensor | int | None = None
+    ) -> Tensor:
+        """One micro-step."""
+        loss: Tensor = super().training_step(model, inputs, num_items_in_batch)
+        work, self.after_first_micro_step = self.after_first_micro_step, None
+        if work is not None:
+            work(self._prepare_inputs(inputs))
+        return loss
 
     def compute_loss(
         self,

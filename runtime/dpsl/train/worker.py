@@ -89,7 +89,7 @@ def table_of(run: RunFolder, stage: StagePlan) -> PriorTable | None:
 
 def _clean_up(run: RunFolder, plan: TrainingPlan) -> None:
     """Drop what a kill left half-done, and what will be done again."""
-    _check_world(run)
+    check_processes(run)
     names = [stage.name for stage in plan.stages]
     for name in names:
         run.stage(name).drop_unfinished()
@@ -99,7 +99,12 @@ def _clean_up(run: RunFolder, plan: TrainingPlan) -> None:
         run.rewind_metrics(names, current, checkpoints[-1] if checkpoints else 0)
 
 
-def _check_world(run: RunFolder) -> None:
+def check_processes(run: RunFolder) -> None:
+    """Refuse to go on with another number of processes than the run began with; note it where it begins.
+
+    Raises:
+        RunFolderError: the numbers differ.
+    """
     environment = json.loads(run.environment.read_text(encoding="utf-8")) if run.environment.is_file() else {}
     known = environment.setdefault("processes", world_size())
     if known != world_size():

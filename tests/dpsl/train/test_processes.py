@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 from dpsl.statistics import RoutingStatistics
+from dpsl.train.run_folder import RunFolderError, create_run_folder, write_json
+from dpsl.train.worker import check_processes
 
 from tests.dpsl.train.training_files import ONE_SHAPED_STAGE, rows, train, write_training_file
 
@@ -33,10 +36,17 @@ def test_two_processes_give_the_losses_of_one(alone: Path, digits_data: Path, tm
     one = RoutingStatistics.read(alone / "routing.safetensors")
     two = RoutingStatistics.read(tmp_path / "run" / "routing.safetensors")
     assert two.tokens.tolist() == one.tokens.tolist()
-    refused = train("--resume", tmp_path / "run", "--processes", 1)
-    assert refused.returncode == 2
-    assert "--processes 2" in refused.stderr
-    assert "Traceback" not in refused.stderr
+    one_audit, two_audit = (json.loads((run / "audit.json").read_text()) for run in (alone, tmp_path / "run"))
+    assert two_audit["populations"] == one_audit["populations"]
+    for expected, found in zip(one_audit["routers"], two_audit["routers"], strict=True):
+        assert found["gradient"] == pytest.approx(expected["gradient"], rel=1e-3)
+
+
+def test_a_run_is_not_resumed_by_another_number_of_processes(tmp_path: Path) -> None:
+    run = create_run_folder(tmp_path / "run")
+    write_json(run.environment, {"processes": 2})
+    with pytest.raises(RunFolderError, match="--processes 2"):
+        check_processes(run)
 
 
 def test_accumulation_gives_the_task_loss_of_one_batch(

@@ -56,7 +56,10 @@ def command(
         raise click.UsageError("--dry-run looks at a run that has not begun: leave out --resume")
     _require_engine()
     from dpsl.errors import DpslError
+    from dpsl.train.processes import distributed_by_launcher, world_size
 
+    if distributed_by_launcher():
+        processes = world_size()
     data: DataRoom | None = None
     try:
         if resume is not None:

@@ -6,7 +6,7 @@ RUN    ?= $(CURDIR)/runs/digits-$(shell date +%Y%m%d-%H%M%S)
 export PATH := $(abspath $(BIN)):$(PATH)
 export DS_ACCELERATOR ?= $(shell command -v nvidia-smi >/dev/null 2>&1 || echo cpu)
 
-.PHONY: help install demo test lint types unit bench format clean
+.PHONY: help install demo test lint types unit bench docs format clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -37,6 +37,9 @@ unit: install
 
 bench: install ## benchmarks: ratios against named peers
 	$(BIN)/python -m tests.benchmarks
+
+docs: install ## write the generated parts of docs/
+	$(BIN)/python -m priorlang.diagnostics.pages > docs/findings.md
 
 format: install ## apply ruff's fixes and layout
 	$(BIN)/ruff check --fix .

@@ -10,6 +10,7 @@ import click
 from priorlang.cli.exits import USAGE
 
 COMMANDS = {
+    "init": "Start a project from a ready-made prior.",
     "validate": "Check prior files or training files.",
     "compile": "Compile a prior file to a table.",
     "explain": "Say why a cell asks for what it asks for.",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import sys
 
 import click
 
 from priorlang.cli.exits import USAGE
+from priorlang.diagnostics.pages import page
 from priorlang.diagnostics.registry import REGISTRY, entry_of
 from priorlang.diagnostics.suggest import closest
 
@@ -25,5 +27,15 @@ def command(code: str | None) -> None:
         hint = f"; did you mean `{meant}`?" if meant else "; `priorlang help` lists them"
         click.echo(f"error: there is no finding `{code}`{hint}", err=True)
         sys.exit(USAGE)
-    kind = "an opinion, which `allow` can silence" if found.heuristic else "a fact"
-    click.echo(f"{found.code} {found.name} ({kind})\n\n{found.meaning}\n\n{found.advice}")
+    click.echo(_plain(page(found)))
+
+
+def _plain(markdown: str) -> str:
+    """A page for a terminal: fences become indentation."""
+    text = re.sub(
+        r"^```[^\n]*\n(.*?)^```$",
+        lambda fence: "".join(f"    {line}\n" for line in fence[1].rstrip("\n").split("\n")).rstrip("\n"),
+        markdown,
+        flags=re.MULTILINE | re.DOTALL,
+    )
+    return re.sub(r"^## ", "", text, flags=re.MULTILINE).replace("**", "")

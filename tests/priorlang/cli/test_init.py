@@ -1,0 +1,47 @@
+"""`priorlang init`: every ready-made prior can be started from, and is clean."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from priorlang.cli.init import command
+from priorlang.library import spec_names
+from priorlang.phases import Prior
+from priorlang.syntax.reformat import formatted
+
+
+@pytest.mark.parametrize("name", spec_names())
+def test_ready_made_priors_are_clean_and_canonical(name: str, tmp_path: Path) -> None:
+    result = CliRunner().invoke(command, [str(tmp_path / "new"), "--from", name])
+    assert result.exit_code == 0, result.output
+    (file,) = (tmp_path / "new").iterdir()
+    prior = Prior.read(file)
+    assert not prior.findings
+    assert formatted(prior.source) == prior.source.text
+    assert prior.table.population_count > 0
+
+
+def test_the_priors_of_the_paper_are_there() -> None:
+    settings = {f"table-10/setting-{number}" for number in ("I", "II", "III", "IV")}
+    assert settings | {"symmetric", "uniform", "modality", "task"} <= set(spec_names())
+
+
+def test_nothing_is_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "modality.prior").write_text("mine")
+    result = CliRunner().invoke(command, [str(tmp_path)])
+    assert result.exit_code == 2
+    assert (tmp_path / "modality.prior").read_text() == "mine"
+
+
+def test_unknown_name_suggests(tmp_path: Path) -> None:
+    result = CliRunner().invoke(command, [str(tmp_path), "--from", "modalty"])
+    assert result.exit_code == 2
+    assert "did you mean `modality`?" in result.output
+
+
+def test_list_says_what_each_is() -> None:
+    result = CliRunner().invoke(command, ["--list"])
+    assert len(result.output.splitlines()) == len(spec_names())

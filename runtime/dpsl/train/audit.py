@@ -66,10 +66,10 @@ class Audit:
         device = inputs["input_ids"].device
         delivered = [self._delivered(router.layer, device) for router in self._shaper.routers]
         task = self._task_gradients(delivered)
-        norms = {
-            "task": _norms(task, device, loss_scale),
-            **{name: _norms([d.get(name) for d in delivered], device, loss_scale) for name in self._names()},
-        }
+        norms = {"task": _norms(task, device, loss_scale)}
+        if self._shapes:
+            norms["dpsl"] = _norms([parts.get("dpsl") for parts in delivered], device, loss_scale)
+        norms |= self._of_regularizers(device, loss_scale)
         for place, router in enumerate(self._shaper.routers):
             _refuse_dead_router(router, sum(of_router[place] for of_router in norms.values()))
         table: PriorTable = self._shaper.table
@@ -101,9 +101,19 @@ class Audit:
 
         return hook
 
-    def _names(self) -> list[str]:
-        further = ["regularizers"] if self._regularizers is not None else []
-        return [*(["dpsl"] if self._shapes else []), *further]
+    def _of_regularizers(self, device: torch.device, loss_scale: float) -> dict[str, list[float]]:
+        """For each regularizer, the norm of what it handed to each router."""
+        if self._regularizers is None:
+            return {}
+        arrived = self._regularizers.arrivals()
+        return {
+            term.name: _norms(
+                [torch.tensor(arrived.get(r.layer, {}).get(term.name, 0.0)) for r in self._shaper.routers],
+                device,
+                loss_scale,
+            )
+            for term in self._regularizers.terms
+        }
 
     def _delivered(self, layer: int, device: torch.device) -> dict[str, Tensor]:
         """The gradient that the prior, and the regularizers together, handed to a layer's router."""

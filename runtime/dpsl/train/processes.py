@@ -27,7 +27,7 @@ def prepare_process() -> None:
     """Set up the environment that DeepSpeed reads, quietly. Call it before anything imports DeepSpeed."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    if not distributed_by_launcher() and "MASTER_PORT" not in os.environ:
+    if "RANK" not in os.environ:
         # Without these DeepSpeed looks for MPI.
         os.environ.update(RANK="0", LOCAL_RANK="0", WORLD_SIZE="1", LOCAL_WORLD_SIZE="1")
         os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(_free_port()))

@@ -14,6 +14,7 @@ from tests.dpsl.train.training_files import ALL_STAGES, environment, write_train
 
 pytestmark = pytest.mark.xdist_group("bad-input")
 
+ROOT = Path(__file__).parents[3]
 ATTRIBUTE = "attribute task { digit, parity }\nattribute modality"
 
 
@@ -75,7 +76,7 @@ def told(digits_data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[st
                       "no-file": ["train", str(base / "absent.yaml")]}.get(name, ["train", str(file)]))  # fmt: skip
     finished = subprocess.run(
         [sys.executable, "-m", "tests.dpsl.train.invoke_many"], input=json.dumps(lines),
-        env=environment(), capture_output=True, text=True, check=False,
+        env=environment(), cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert finished.returncode == 0, finished.stderr
     results: list[dict[str, Any]] = json.loads(finished.stdout.splitlines()[-1])

@@ -105,7 +105,7 @@ def test_the_audit_names_every_router_with_its_gradients(whole: Path) -> None:
     for router in audit["routers"]:
         assert router["gradient"]["task"] > 0
         assert router["gradient"]["dpsl"] > 0
-        assert router["gradient"]["regularizers"] > 0
+        assert router["gradient"]["z_loss"] > 0
     assert audit["coefficients"]["weights"] == pytest.approx([0.1])
     assert len(audit["populations"]) == 8
     assert len({population["tokens"] for population in audit["populations"]}) == 2, "vision and language"

@@ -7,7 +7,7 @@ source ─parse→ program ─resolve→ spec ─evaluate→ cells ─check→ f
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 
 from priorlang.checks import check_cells
@@ -33,8 +33,10 @@ class Prior:
         source: SourceFile,
         settings: Mapping[str, ExactValue] | None = None,
         model: GivenModel | None = None,
+        read: Callable[[str], SourceFile] = read_source,
     ) -> None:
         self.source = source
+        self.reader = read
         self.settings = dict(settings or {})
         self.model = model
 
@@ -50,7 +52,7 @@ class Prior:
 
     @cached_property
     def _program(self) -> tuple[Program, list[Finding]]:
-        return load_program(self.source)
+        return load_program(self.source, self.reader)
 
     @cached_property
     def _resolved(self) -> tuple[Spec | None, list[Finding]]:
@@ -70,16 +72,23 @@ class Prior:
         return {name: file.source.text for name, file in self.program.files.items()}
 
     @cached_property
-    def cells(self) -> Cells | None:
-        """Every cell, or None where too little of the file could be resolved."""
+    def _evaluated(self) -> tuple[Cells | None, list[Finding]]:
         spec = self._resolved[0]
-        return None if spec is None else cells_of(spec)
+        try:
+            return (None if spec is None else cells_of(spec)), []
+        except PriorError as error:
+            return None, list(error.findings)
+
+    @property
+    def cells(self) -> Cells | None:
+        """Every cell, or None where too little of the file could be resolved, or it is too large."""
+        return self._evaluated[0]
 
     @cached_property
     def findings(self) -> tuple[Finding, ...]:
         """Everything there is to say, by place. What `allow` silences is left out."""
         parsed, resolved = self._program[1], self._resolved[1]
-        findings = [*parsed, *resolved]
+        findings = [*parsed, *resolved, *self._evaluated[1]]
         if self.cells is not None:
             if not _errors(findings):
                 findings.extend(check_cells(self.cells))

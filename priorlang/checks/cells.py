@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
 from priorlang.checks.witness import witness
 from priorlang.diagnostics.finding import Edit, Finding, Fix, Related, Severity
 from priorlang.diagnostics.span import Span
@@ -72,13 +70,11 @@ def _dirichlet_findings(cells: Cells) -> list[Finding]:
         if problem is None:
             continue
         name, message = problem
-        mask = cells.signature == signature
-        position = layer_position if layer_position >= 0 else int(np.argmax(mask.any(axis=1)))
-        token_class = int(np.argmax(mask[position]))
         place = _culprit(cells, signature, name)
         if (name, place) in seen:
             continue
         seen.add((name, place))
+        position, token_class = cells.first_cell(signature, layer_position)
         where = witness(cells.spec, cells.spec.model.routed[position], token_class)
         findings.append(Finding(name, Severity.ERROR, message, place, (), where))
     return findings

@@ -11,8 +11,9 @@ from priorlang.checks.witness import witness
 from priorlang.diagnostics.finding import Finding, Severity
 from priorlang.semantics.exact import decimal_text, rounded
 from priorlang.semantics.spec import ExpectSpec, MeasureSpec, OperandSpec
-from priorlang.table.cells import CellPrior, Cells, class_mask, layer_mask
+from priorlang.table.cells import CellPrior, Cells
 from priorlang.table.dirichlet import top_k_probability
+from priorlang.table.matching import class_mask, layer_mask
 
 _COMPARE = {"<": operator.lt, "<=": operator.le, "=": operator.eq, ">=": operator.ge, ">": operator.gt}
 _LOAD_TOLERANCE = Fraction(1, 1_000_000)
@@ -29,20 +30,13 @@ def expectation_findings(cells: Cells) -> list[Finding]:
 def _try(cells: Cells, expect: ExpectSpec, loads: _Loads) -> Finding | None:
     spec = cells.spec
     layers = layer_mask(expect.where, np.asarray(spec.model.routed))
-    matching = layers[:, None] & class_mask(expect.where, spec)[None, :]
-    if not matching.any():
+    classes = class_mask(expect.where, spec)
+    if not (layers.any() and classes.any()):
         message = f"expected {expect.text}, and no cell matches"
         return Finding("expectation-failed", Severity.ERROR, message, expect.span)
-    for (signature, layer_position), prior in cells.priors.items():
-        mask = matching & (cells.signature == signature)
-        if layer_position >= 0:
-            mask[:layer_position] = False
-            mask[layer_position + 1 :] = False
-        if not mask.any():
-            continue
+    for prior, position, token_class in cells.distinct(layers, classes):
         attained = _attained(expect, prior, loads)
         if attained is not None:
-            position, token_class = (int(index[0]) for index in np.nonzero(mask))
             where = witness(spec, spec.model.routed[position], token_class)
             message = f"expected {expect.text}, and {attained}"
             return Finding("expectation-failed", Severity.ERROR, message, expect.span, (), where)

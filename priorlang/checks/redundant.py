@@ -6,7 +6,8 @@ import numpy as np
 
 from priorlang.diagnostics.finding import Finding, Severity
 from priorlang.semantics.spec import RuleSpec
-from priorlang.table.cells import Cells, cell_prior, class_mask, layer_mask, silencers_of
+from priorlang.table.cells import Cells, cell_prior
+from priorlang.table.matching import distinct_columns, matching_of, silencers_of
 
 MAXIMUM_WORK = 3_000_000
 """Rules tried, times cells with distinct rules, times rules that match there."""
@@ -39,19 +40,19 @@ class _Needed:
     def __init__(self, cells: Cells) -> None:
         self.cells = cells
         spec = cells.spec
-        layers = np.asarray(spec.model.routed)
         self.silencers = silencers_of(spec)
         self.active = {position for rules in cells.active for position in rules}
         self.matching: dict[frozenset[int], set[int]] = {}
         if spec.rules:
-            layer_masks = np.stack([layer_mask(rule.where, layers) for rule in spec.rules])
-            class_masks = np.stack([class_mask(rule.where, spec) for rule in spec.rules])
-            columns = np.unique(class_masks, axis=1)
-            for position, layer in enumerate(layers):
-                for column in np.unique(columns & layer_masks[:, position, None], axis=1).T:
-                    rules = frozenset(int(rule) for rule in np.flatnonzero(column))
+            where = matching_of(spec)
+            routed = np.asarray(spec.model.routed)
+            kinds, kind_of_layer = distinct_columns(where.layers)
+            for kind, example in enumerate(kinds):
+                found = where.groups & where.layers[:, example, None]
+                for column in distinct_columns(found)[0]:
+                    rules = frozenset(np.flatnonzero(found[:, column]).tolist())
                     if rules:
-                        self.matching.setdefault(rules, set()).add(int(layer))
+                        self.matching.setdefault(rules, set()).update(routed[kind_of_layer == kind].tolist())
         self.work = sum(len(rules) ** 2 for rules in self.matching)
         self.known: dict[tuple[frozenset[int], int], object] = {}
 

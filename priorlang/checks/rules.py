@@ -2,71 +2,77 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
-
-from priorlang.checks.witness import witness
+from priorlang.checks.witness import witness_of
 from priorlang.diagnostics.finding import Finding, Fix, Related, Severity
 from priorlang.semantics.spec import RuleSpec, Spec
-from priorlang.table.cells import Cells, class_mask, layer_mask
+from priorlang.table.cells import Cells
+from priorlang.table.matching import silencers_of
 from priorlang.table.prior_table import UNKNOWN
+
+PLACES_SHOWN = 8
+"""Rules named as related to one finding."""
 
 
 def rule_findings(cells: Cells) -> list[Finding]:
     """`dead-rule`, `shadowed-rule`, `override-cycle`, `override-no-overlap`, `unknown-by-negation`."""
     spec = cells.spec
-    layers = np.asarray(spec.model.routed)
-    reach = {rule.name: (layer_mask(rule.where, layers), class_mask(rule.where, spec)) for rule in spec.rules}
     used = {position for rules in cells.active for position in rules}
+    silencers = silencers_of(spec)
+    position_of = {rule.name: position for position, rule in enumerate(spec.rules)}
     findings: list[Finding] = []
     for position, rule in enumerate(spec.rules):
-        layer_reach, class_reach = reach[rule.name]
-        if not (layer_reach.any() and class_reach.any()):
+        if _first_cell(spec, rule) is None:
             message = f"rule `{rule.name}` matches no cell: none of its layers routes"
             findings.append(_warning("dead-rule", message, rule))
         elif position not in used:
-            findings.append(_shadowed(spec, rule, reach))
-        findings.extend(_overrides(spec, rule, reach))
+            findings.append(_shadowed(spec, rule, silencers[position]))
+        findings.extend(_override_cycles(spec, position, silencers))
+        findings.extend(_vain_overrides(spec, rule, position_of))
         findings.extend(_unknown_by_negation(spec, rule))
     return findings
 
 
-Reach = dict[str, tuple[NDArray[np.bool_], NDArray[np.bool_]]]
-
-
-def _shadowed(spec: Spec, rule: RuleSpec, reach: Reach) -> Finding:
-    silencers = [other for other in spec.rules if _overrides_it(other, rule) and _meet(other, rule, reach)]
-    related = tuple(Related(f"`{other.name}` overrides it", other.name_span) for other in silencers)
+def _shadowed(spec: Spec, rule: RuleSpec, silencers: tuple[int, ...]) -> Finding:
+    meeting = [other for other in silencers if _first_cell(spec, rule, spec.rules[other]) is not None]
+    related = tuple(
+        Related(f"`{spec.rules[other].name}` overrides it", spec.rules[other].name_span)
+        for other in meeting[:PLACES_SHOWN]
+    )
     message = f"rule `{rule.name}` is overridden wherever it matches"
     return Finding(
-        "shadowed-rule", Severity.WARNING, message, rule.name_span, related, _first_cell(spec, rule, reach)
+        "shadowed-rule", Severity.WARNING, message, rule.name_span, related, _first_cell(spec, rule)
     )
 
 
-def _overrides(spec: Spec, rule: RuleSpec, reach: Reach) -> list[Finding]:
-    findings = []
-    for other in spec.rules:
-        if other is rule or not _overrides_it(rule, other):
+def _override_cycles(spec: Spec, position: int, silencers: list[tuple[int, ...]]) -> list[Finding]:
+    """Rules that override this one and that it overrides; each pair is reported at the first of the two."""
+    rule = spec.rules[position]
+    findings: list[Finding] = []
+    for number in silencers[position]:
+        other = spec.rules[number]
+        if position not in silencers[number] or not rule.span < other.span:
             continue
-        meet = _meet(rule, other, reach)
-        if meet is None:
-            if not rule.overrides_all:
-                message = f"rule `{rule.name}` overrides `{other.name}`, and they never match the same cell"
-                findings.append(
-                    Finding(
-                        "override-no-overlap",
-                        Severity.WARNING,
-                        message,
-                        rule.overrides_span or rule.name_span,
-                    )
-                )
-        elif _overrides_it(other, rule) and rule.span < other.span:
-            message = f"rules `{rule.name}` and `{other.name}` override each other, so neither is active here"
-            related = (Related("and back", other.overrides_span or other.name_span),)
+        where = _first_cell(spec, rule, other)
+        if where is None:
+            continue
+        message = f"rules `{rule.name}` and `{other.name}` override each other, so neither is active here"
+        related = (Related("and back", other.overrides_span or other.name_span),)
+        place = rule.overrides_span or rule.name_span
+        fix = Fix("remove one of the two `overrides`")
+        findings.append(Finding("override-cycle", Severity.ERROR, message, place, related, where, fix))
+        if len(findings) == PLACES_SHOWN:
+            break
+    return findings
+
+
+def _vain_overrides(spec: Spec, rule: RuleSpec, position_of: dict[str, int]) -> list[Finding]:
+    """Rules that this one overrides by name and never meets."""
+    findings = []
+    for name in rule.overrides:
+        if name in position_of and _first_cell(spec, rule, spec.rules[position_of[name]]) is None:
+            message = f"rule `{rule.name}` overrides `{name}`, and they never match the same cell"
             place = rule.overrides_span or rule.name_span
-            fix = Fix("remove one of the two `overrides`")
-            where = witness(spec, spec.model.routed[meet[0]], meet[1])
-            findings.append(Finding("override-cycle", Severity.ERROR, message, place, related, where, fix))
+            findings.append(Finding("override-no-overlap", Severity.WARNING, message, place))
     return findings
 
 
@@ -85,20 +91,21 @@ def _unknown_by_negation(spec: Spec, rule: RuleSpec) -> list[Finding]:
     return findings
 
 
-def _overrides_it(rule: RuleSpec, other: RuleSpec) -> bool:
-    return rule is not other and (rule.overrides_all or other.name in rule.overrides)
-
-
-def _meet(first: RuleSpec, second: RuleSpec, reach: Reach) -> tuple[int, int] | None:
-    """The positions (layer, class) of a cell that both rules match, or None."""
-    layers = np.flatnonzero(reach[first.name][0] & reach[second.name][0])
-    classes = np.flatnonzero(reach[first.name][1] & reach[second.name][1])
-    return (int(layers[0]), int(classes[0])) if len(layers) and len(classes) else None
-
-
-def _first_cell(spec: Spec, rule: RuleSpec, reach: Reach) -> dict[str, int | str]:
-    layer = spec.model.routed[int(np.argmax(reach[rule.name][0]))]
-    return witness(spec, layer, int(np.argmax(reach[rule.name][1])))
+def _first_cell(spec: Spec, *rules: RuleSpec) -> dict[str, int | str] | None:
+    """The first cell that all of these rules match, in words; None where there is none."""
+    layers = frozenset(spec.model.routed).intersection(
+        *(rule.where.layers for rule in rules if rule.where.layers is not None)
+    )
+    codes = []
+    for index, attribute in enumerate(spec.attributes):
+        let_through = [c.codes for rule in rules for c in rule.where.conditions if c.attribute == index]
+        left = (
+            frozenset.intersection(*let_through) if let_through else frozenset(range(len(attribute.leaves)))
+        )
+        if not left:
+            return None
+        codes.append(min(left))
+    return witness_of(spec, min(layers), codes) if layers else None
 
 
 def _warning(name: str, message: str, rule: RuleSpec) -> Finding:

@@ -21,7 +21,13 @@ StepValue = Fraction | dict[int, Fraction] | tuple[Fraction, ...] | str | None
 
 @click.command("explain")
 @click.argument("file")
-@click.option("--at", "cell", required=True, metavar="CELL", help='As "modality=vision task=ocr layer=5".')
+@click.option(
+    "--at",
+    "cell",
+    required=True,
+    metavar="CELL",
+    help="As 'modality=vision task=ocr layer=5'; a name with spaces is quoted: 'dataset=\"my set\" layer=5'.",
+)
 @click.option("--why-not", "rule", metavar="RULE", help="Say why this rule does not act on the cell.")
 @format_option
 @set_option
@@ -37,7 +43,8 @@ def command(
     """Say why a cell, a layer and a token class, asks for what it asks for."""
     from priorlang.phases import Prior
     from priorlang.settings import parse_settings
-    from priorlang.table.explain import explain, parse_cell, why_not
+    from priorlang.table.cell_text import parse_cell
+    from priorlang.table.explain import explain, why_not
 
     try:
         prior = Prior.read(file, parse_settings(settings), given_by(model_config))
@@ -45,7 +52,7 @@ def command(
         cells = prior.cells
         assert cells is not None
         explanation = explain(cells, prior.table, layer, members)
-        answer = why_not(cells, prior.table, layer, members, rule) if rule is not None else None
+        answer = why_not(prior.spec, layer, members, rule) if rule is not None else None
     except PriorError as error:
         fail(error)
     if output_format == "json":

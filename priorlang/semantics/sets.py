@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Literal
 
 from priorlang.diagnostics.finding import Edit, Finding, Fix, Severity
@@ -14,7 +14,6 @@ from priorlang.semantics.values import Values, quoted, unknown_name
 from priorlang.syntax import tree as t
 
 Kind = Literal["experts", "layers"]
-MAXIMUM_INDEX = 1_000_000
 
 
 class Sets:
@@ -143,9 +142,8 @@ class Sets:
         if isinstance(item, t.All):
             return range(len(attribute.leaves))
         if isinstance(item, t.Name):
-            codes = member_codes(attribute)
-            if item.text in codes:
-                return codes[item.text]
+            if item.text in attribute.codes:
+                return attribute.codes[item.text]
             if not self.scope.is_broken("attribute", attribute.name):
                 self.findings.append(_unknown_member(attribute, item))
             return None
@@ -158,14 +156,8 @@ class Sets:
         self.findings.append(Finding(name, Severity.ERROR, message, span))
 
 
-def member_codes(attribute: AttributeSpec) -> Mapping[str, tuple[int, ...]]:
-    """The codes of every member, leaf or parent."""
-    leaves = {leaf: (code,) for code, leaf in enumerate(attribute.leaves)}
-    return {**leaves, **attribute.parents}
-
-
 def _unknown_member(attribute: AttributeSpec, item: t.Name) -> Finding:
-    known = list(member_codes(attribute))
+    known = list(attribute.codes)
     meant = closest(item.text, known)
     message = f"attribute {attribute.name} has no member `{item.text}`"
     if meant is None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from typing import Literal
 
 from priorlang.diagnostics.span import Span
@@ -32,6 +33,12 @@ class AttributeSpec:
     parents: Mapping[str, tuple[int, ...]]
     span: Span
 
+    @cached_property
+    def codes(self) -> Mapping[str, tuple[int, ...]]:
+        """The codes of every member, leaf or parent."""
+        leaves = {leaf: (code,) for code, leaf in enumerate(self.leaves)}
+        return {**leaves, **self.parents}
+
 
 @dataclass(frozen=True)
 class Condition:
@@ -50,6 +57,11 @@ class Where:
     conditions: tuple[Condition, ...] = ()
     layers: frozenset[int] | None = None
     span: Span | None = None
+
+    def matches(self, layer: int, codes: Sequence[int]) -> bool:
+        """Whether it lets a cell through; `codes` has the member of each attribute."""
+        in_layer = self.layers is None or layer in self.layers
+        return in_layer and all(codes[item.attribute] in item.codes for item in self.conditions)
 
 
 @dataclass(frozen=True)

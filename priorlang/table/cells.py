@@ -1,8 +1,7 @@
 """Spec → what every cell asks for, exactly.
 
 A cell is (routed layer, token class). Cells in which the same rules are active ask for the same, up to
-ramps, so the work is done once for each distinct set of active rules, and layers that no rule and no
-ramp tells apart are done together.
+ramps, so the work is done once for each distinct set of active rules.
 """
 
 from __future__ import annotations
@@ -15,9 +14,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from priorlang.semantics.exact import at_layer
-from priorlang.semantics.spec import BaseEffect, RuleSpec, Spec, WeightEffect, Where
+from priorlang.semantics.spec import BaseEffect, RuleSpec, Spec, WeightEffect
+from priorlang.table.matching import (
+    Mask,
+    active_rules,
+    distinct_columns,
+    matching_of,
+    silencers_of,
+    too_large,
+)
 
-Mask = NDArray[np.bool_]
+MAXIMUM_CONCENTRATIONS = 4_000_000
+"""Distinct cells × experts."""
 
 
 @dataclass(frozen=True)
@@ -75,108 +83,79 @@ class Cells:
             return self.priors[signature, -1]
         return self.priors[signature, layer_position]
 
-    def each_prior(self) -> Iterator[tuple[CellPrior | None, Mask]]:
-        """Every distinct (signature, layer) with the [L, C] mask of its cells, in order of first cell."""
-        for (signature, layer_position), prior in self.priors.items():
-            mask = self.signature == signature
-            if layer_position >= 0:
-                mask[:layer_position] = False
-                mask[layer_position + 1 :] = False
-            yield prior, mask
+    def distinct(self, layers: Mask, classes: Mask) -> Iterator[tuple[CellPrior | None, int, int]]:
+        """Each distinct prior of some layers [L] and token classes [C], with the positions of its first cell."""
+        seen: set[tuple[int, int]] = set()
+        chosen = np.flatnonzero(classes)
+        for layer_position in np.flatnonzero(layers):
+            signatures, first = np.unique(self.signature[layer_position, chosen], return_index=True)
+            for signature, position in zip(signatures.tolist(), first.tolist(), strict=True):
+                key = (signature, -1) if (signature, -1) in self.priors else (signature, int(layer_position))
+                if key not in seen:
+                    seen.add(key)
+                    yield self.priors[key], int(layer_position), int(chosen[position])
+
+    def first_cell(self, signature: int, layer_position: int) -> tuple[int, int]:
+        """The positions (layer, class) of the first cell with an entry of `priors`."""
+        if layer_position < 0:
+            layer_position = int(np.argmax((self.signature == signature).any(axis=1)))
+        return layer_position, int(np.argmax(self.signature[layer_position] == signature))
 
 
 def cells_of(spec: Spec) -> Cells:
-    """Evaluate every cell of a prior."""
-    layers = np.asarray(spec.model.routed)
-    layer_masks = np.stack([layer_mask(rule.where, layers) for rule in spec.rules] or [layers < 0])
-    class_masks = np.stack(
-        [class_mask(rule.where, spec) for rule in spec.rules] or [class_mask(Where(), spec)]
-    )
+    """Evaluate every cell of a prior.
+
+    Raises:
+        PriorError: `too-large`, where that would take too long or too much memory.
+    """
+    matching = matching_of(spec)
     silencers = silencers_of(spec)
-    kinds, kind_of_layer = np.unique(layer_masks, axis=1, return_inverse=True)
+    kinds, kind_of_layer = distinct_columns(matching.layers)
     numbering: dict[bytes, int] = {}
     active: list[tuple[int, ...]] = []
-    signature = np.empty((len(layers), spec.class_count), dtype=np.int64)
-    for kind in range(kinds.shape[1]):
-        found = active_rules(kinds[:, kind, None] & class_masks, silencers)
-        columns, inverse = np.unique(np.packbits(found, axis=0), axis=1, return_inverse=True)
-        codes = np.empty(columns.shape[1], dtype=np.int64)
-        for column in range(columns.shape[1]):
-            key = columns[:, column].tobytes()
+    signature = np.empty((len(spec.model.routed), spec.class_count), dtype=np.int64)
+    for kind, example in enumerate(kinds):
+        found = active_rules(matching.layers[:, example, None] & matching.groups, silencers)
+        columns, inverse = distinct_columns(found)
+        codes = np.empty(len(columns), dtype=np.int64)
+        for number, column in enumerate(columns):
+            key = found[:, column].tobytes()
             if key not in numbering:
                 numbering[key] = len(active)
-                first = int(np.flatnonzero(inverse.ravel() == column)[0])
-                active.append(tuple(int(rule) for rule in np.flatnonzero(found[:, first])))
-            codes[column] = numbering[key]
-        signature[kind_of_layer.ravel() == kind] = codes[inverse.ravel()]
+                active.append(tuple(np.flatnonzero(found[:, column]).tolist()))
+            codes[number] = numbering[key]
+        signature[kind_of_layer == kind] = codes[inverse][matching.group]
     return _evaluate(spec, signature, tuple(active))
-
-
-def layer_mask(where: Where, layers: NDArray[np.int64]) -> Mask:
-    """[L]: the routed layers that a selector lets through."""
-    if where.layers is None:
-        return np.ones(len(layers), dtype=np.bool_)
-    return np.isin(layers, sorted(where.layers))
-
-
-def class_mask(where: Where, spec: Spec) -> Mask:
-    """[C]: the token classes that a selector lets through."""
-    mask = np.ones([len(attribute.leaves) for attribute in spec.attributes] or [1], dtype=np.bool_)
-    for condition in where.conditions:
-        through = np.zeros(len(spec.attributes[condition.attribute].leaves), dtype=np.bool_)
-        through[sorted(condition.codes)] = True
-        shape = [1] * len(spec.attributes)
-        shape[condition.attribute] = -1
-        mask &= through.reshape(shape)
-    return mask.ravel()
-
-
-def active_rules(matching: Mask, silencers: list[tuple[int, ...]]) -> Mask:
-    """[rules, C]: the rules that match and that no matching rule overrides."""
-    active = matching.copy()
-    for rule, overriding in enumerate(silencers):
-        if overriding:
-            active[rule] &= ~matching[list(overriding)].any(axis=0)
-    return active
-
-
-def silencers_of(spec: Spec) -> list[tuple[int, ...]]:
-    """For each rule, the positions of the rules that override it."""
-    everywhere = [position for position, rule in enumerate(spec.rules) if rule.overrides_all]
-    named: dict[str, list[int]] = {}
-    for position, rule in enumerate(spec.rules):
-        for name in rule.overrides:
-            named.setdefault(name, []).append(position)
-    return [
-        tuple(sorted({p for p in everywhere if p != position} | set(named.get(rule.name, ()))))
-        for position, rule in enumerate(spec.rules)
-    ]
 
 
 def _evaluate(spec: Spec, signature: NDArray[np.int64], active: tuple[tuple[int, ...], ...]) -> Cells:
     priors: dict[tuple[int, int], CellPrior | None] = {}
     clashes: dict[tuple[str, str, str], Clash] = {}
     gaps: dict[tuple[str, str], Gap] = {}
-    layers = spec.model.routed
-    for number, positions in enumerate(active):
-        rules = [spec.rules[position] for position in positions]
-        cells = signature == number
-        layer_positions = np.flatnonzero(cells.any(axis=1))
-        varies = spec.default.varies or any(rule.varies for rule in rules)
-        for layer_position in layer_positions if varies else layer_positions[:1]:
-            layer = layers[int(layer_position)]
-            token_class = int(np.argmax(cells[layer_position]))
-            result = cell_prior(spec, rules, layer)
-            if isinstance(result, CellPrior) or result is None:
-                priors[number, int(layer_position) if varies else -1] = result
+    varies = [
+        spec.default.varies or any(spec.rules[position].varies for position in positions)
+        for positions in active
+    ]
+    for layer_position, layer in enumerate(spec.model.routed):
+        numbers, first = np.unique(signature[layer_position], return_index=True)
+        for number, token_class in zip(numbers.tolist(), first.tolist(), strict=True):
+            key = (number, layer_position if varies[number] else -1)
+            if key in priors:
                 continue
-            effect, first, second = result
-            priors[number, int(layer_position) if varies else -1] = None
-            if second is None:
-                gaps.setdefault((effect, first.name), Gap(effect, first, layer, token_class))
+            if len(priors) * spec.model.experts >= MAXIMUM_CONCENTRATIONS:
+                message = f"more than {MAXIMUM_CONCENTRATIONS:,} concentrations (distinct cells × experts)"
+                raise too_large(spec, message)
+            result = cell_prior(spec, [spec.rules[position] for position in active[number]], layer)
+            if isinstance(result, CellPrior) or result is None:
+                priors[key] = result
+                continue
+            effect, writer, other = result
+            priors[key] = None
+            if other is None:
+                gaps.setdefault((effect, writer.name), Gap(effect, writer, layer, token_class))
             else:
-                key = (effect, min(first.name, second.name), max(first.name, second.name))
-                clashes.setdefault(key, Clash(effect, first, second, layer, token_class))
+                pair = (effect, min(writer.name, other.name), max(writer.name, other.name))
+                clashes.setdefault(pair, Clash(effect, writer, other, layer, token_class))
     return Cells(spec, signature, active, priors, tuple(clashes.values()), tuple(gaps.values()))
 
 

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from priorlang.diagnostics.finding import PriorError, Severity
 from priorlang.semantics.exact import rounded
-from priorlang.semantics.spec import RuleSpec, Spec
+from priorlang.semantics.spec import Spec
 from priorlang.table.cells import CellPrior, Cells, cells_of
-from priorlang.table.prior_table import UNSHAPED, PriorTable, SourceRule, TableAttribute, TableHeader
+from priorlang.table.numbering import first_seen, numbering_of, renumbered
+from priorlang.table.prior_table import PriorTable, TableAttribute, TableHeader
 
 
 def compile_spec(spec: Spec, cells: Cells | None = None) -> PriorTable:
@@ -34,7 +35,7 @@ def compile_spec(spec: Spec, cells: Cells | None = None) -> PriorTable:
     findings = [finding for finding in cell_findings(cells) if finding.severity is Severity.ERROR]
     if findings:
         raise PriorError(findings)
-    numbered = _number_rows(cells)
+    numbered = numbering_of(cells)
     alpha = np.array([[rounded(a) for a in prior.alpha] for prior in numbered.priors], dtype=np.float64)
     alpha = alpha.reshape(-1, spec.model.experts)
     pair, shapes = _pairs(numbered.priors, spec.model.experts)
@@ -65,111 +66,6 @@ def compile_spec(spec: Spec, cells: Cells | None = None) -> PriorTable:
     return _with_normal_form(table)
 
 
-class _Numbered:
-    """Rows and populations, numbered by their first cell, so that the order of rules plays no part."""
-
-    def __init__(self, shape: tuple[int, int]) -> None:
-        self.row: NDArray[np.int32] = np.full(shape, UNSHAPED, dtype=np.int32)
-        self.population: NDArray[np.int32] = np.full(shape, UNSHAPED, dtype=np.int32)
-        self.priors: list[CellPrior] = []
-        self.sources: tuple[tuple[SourceRule, ...], ...] = ()
-        self.population_names: tuple[str, ...] = ()
-
-
-def _number_rows(cells: Cells) -> _Numbered:
-    spec = cells.spec
-    numbered = _Numbered((len(spec.model.routed), spec.class_count))
-    split_codes = _SplitCodes(spec)
-    keys: dict[tuple[tuple[Fraction, ...], Fraction], int] = {}
-    raw_row = np.full(numbered.row.shape, UNSHAPED, dtype=np.int64)
-    group = np.zeros(numbered.row.shape, dtype=np.int64)
-    priors: list[CellPrior] = []
-    sources: dict[int, set[int]] = {}
-    for (signature, layer_position), prior in cells.priors.items():
-        if prior is None:
-            continue
-        key = (prior.alpha, prior.weight)
-        number = keys.setdefault(key, len(priors))
-        if number == len(priors):
-            priors.append(prior)
-        sources.setdefault(number, set()).update(cells.active[signature])
-        layers = slice(None) if layer_position < 0 else slice(layer_position, layer_position + 1)
-        mask = cells.signature[layers] == signature
-        raw_row[layers][mask] = number
-        group[layers] = np.where(mask, split_codes.of(prior.split)[None, :], group[layers])
-    order = _first_seen(raw_row.ravel())
-    renumber = np.full(len(priors) + 1, UNSHAPED, dtype=np.int32)
-    renumber[order] = np.arange(len(order), dtype=np.int32)
-    numbered.row = renumber[raw_row].astype(np.int32)
-    numbered.priors = [priors[number] for number in order]
-    numbered.sources = tuple(_source_rules(spec, sources[number]) for number in order)
-    _number_populations(numbered, spec, group)
-    return numbered
-
-
-def _number_populations(numbered: _Numbered, spec: Spec, group: NDArray[np.int64]) -> None:
-    """A population: the cells of one layer with the same prior and the same split members."""
-    names: list[str] = []
-    for position, layer in enumerate(spec.model.routed):
-        row = numbered.row[position].astype(np.int64)
-        key = row * (int(group.max(initial=0)) + 1) + group[position]
-        key[row == UNSHAPED] = UNSHAPED
-        for value in _first_seen(key):
-            mask = key == value
-            numbered.population[position, mask] = len(names)
-            names.append(f"layer {layer} · {_class_names(spec, mask)}")
-    numbered.population_names = tuple(names)
-
-
-class _SplitCodes:
-    """For a set of split attributes, a number for each combination of their members: [C]."""
-
-    def __init__(self, spec: Spec) -> None:
-        self.spec = spec
-        self.digits = _class_digits(spec)
-        self.offsets: dict[frozenset[int], NDArray[np.int64]] = {}
-        self.next = 1
-
-    def of(self, split: frozenset[int]) -> NDArray[np.int64]:
-        if split not in self.offsets:
-            code = np.zeros(self.spec.class_count, dtype=np.int64)
-            for attribute in sorted(split):
-                code = code * len(self.spec.attributes[attribute].leaves) + self.digits[attribute]
-            # Equal members of equal attributes are one population; without a split there is one code, 0.
-            self.offsets[split] = code + (self.next if split else 0)
-            self.next += int(code.max()) + 1 if split else 0
-        return self.offsets[split]
-
-
-def _class_digits(spec: Spec) -> list[NDArray[np.int64]]:
-    """For each attribute, the member code of every token class: [C] each."""
-    sizes = [len(attribute.leaves) for attribute in spec.attributes]
-    if not sizes:
-        return []
-    return [
-        np.asarray(digit, dtype=np.int64) for digit in np.unravel_index(np.arange(spec.class_count), sizes)
-    ]
-
-
-def _class_names(spec: Spec, mask: NDArray[np.bool_]) -> str:
-    """Some token classes in words: the members of each attribute that does not take all of its own."""
-    if mask.all():
-        return "all tokens"
-    parts = []
-    for attribute, digit in zip(spec.attributes, _class_digits(spec), strict=True):
-        codes = sorted(set(digit[mask].tolist()))
-        if len(codes) < len(attribute.leaves):
-            words = [attribute.leaves[code] for code in codes]
-            parts.append(" | ".join(words) if len(words) <= 4 else f"{len(words)} of {attribute.name}")
-    return ", ".join(parts) or "some tokens"
-
-
-def _first_seen(values: NDArray[np.int64]) -> list[int]:
-    """The distinct values but -1, in order of first appearance."""
-    found, first = np.unique(values, return_index=True)
-    return [int(value) for value in found[np.argsort(first)] if value != UNSHAPED]
-
-
 def _pairs(priors: Sequence[CellPrior], experts: int) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
     """The distinct Beta shapes (α_k, A − α_k) and which of them each expert of each prior has."""
     numbering: dict[tuple[float, float], int] = {}
@@ -180,17 +76,6 @@ def _pairs(priors: Sequence[CellPrior], experts: int) -> tuple[NDArray[np.int32]
             shape = (rounded(alpha), rounded(total - alpha))
             pair[row, expert] = numbering.setdefault(shape, len(numbering))
     return pair, np.array(list(numbering), dtype=np.float64).reshape(-1, 2)
-
-
-def _source_rules(spec: Spec, positions: set[int]) -> tuple[SourceRule, ...]:
-    rules: list[RuleSpec] = [spec.default, *(spec.rules[position] for position in positions)]
-    named = [SourceRule(rule.name, _short(rule.span.file), rule.name_span.start.line) for rule in rules]
-    return tuple(sorted(named, key=lambda source: (source.rule != "default", source.rule)))
-
-
-def _short(file: str) -> str:
-    """The file's own name: a table says the same wherever its source lay."""
-    return file.replace("\\", "/").rsplit("/", 1)[-1]
 
 
 def _table_attribute(spec: Spec, index: int) -> TableAttribute:
@@ -220,10 +105,11 @@ def meaning_hash(table: PriorTable) -> str:
     sizes = [len(attribute.members) for attribute in header.attributes]
     classes = np.arange(table.class_count).reshape(sizes or [1])
     for axis, attribute in enumerate(header.attributes):
-        classes = np.take(classes, np.argsort(np.array(attribute.members)), axis=axis)
+        by_name = sorted(range(len(attribute.members)), key=attribute.members.__getitem__)
+        classes = np.take(classes, by_name, axis=axis)
     order = classes.transpose(attributes).ravel() if sizes else classes.ravel()
     row, population = table.row[:, order], table.population[:, order]
-    rows = _first_seen(row.ravel().astype(np.int64))
+    rows = first_seen(row.ravel().astype(np.int64))
     digest = hashlib.sha256()
     words = {
         "language": header.language,
@@ -235,15 +121,9 @@ def meaning_hash(table: PriorTable) -> str:
     }
     digest.update(json.dumps(words, sort_keys=True).encode())
     digest.update(table.layer.tobytes())
-    digest.update(_renumbered(row, rows).tobytes())
-    populations = _first_seen(population.ravel().astype(np.int64))
-    digest.update(_renumbered(population, populations).tobytes())
+    digest.update(renumbered(row.astype(np.int64), rows).tobytes())
+    populations = first_seen(population.ravel().astype(np.int64))
+    digest.update(renumbered(population.astype(np.int64), populations).tobytes())
     digest.update(np.ascontiguousarray(table.alpha[rows]).tobytes())
     digest.update(np.ascontiguousarray(table.weight[rows]).tobytes())
     return digest.hexdigest()
-
-
-def _renumbered(values: NDArray[np.int32], order: list[int]) -> NDArray[np.int32]:
-    renumber = np.full(int(values.max(initial=0)) + 2, UNSHAPED, dtype=np.int32)
-    renumber[order] = np.arange(len(order), dtype=np.int32)
-    return np.asarray(renumber[values], dtype=np.int32)

@@ -14,9 +14,9 @@ from priorlang.diagnostics.suggest import closest, listing
 from priorlang.semantics.describe import index_set
 from priorlang.semantics.exact import at_layer, rounded
 from priorlang.semantics.spec import RuleSpec, Spec
-from priorlang.table.cells import CellPrior, Cells, base_alpha, class_mask, layer_mask
+from priorlang.table.cells import CellPrior, Cells, base_alpha
 from priorlang.table.dirichlet import top_k_probability
-from priorlang.table.prior_table import UNKNOWN, PriorTable
+from priorlang.table.prior_table import PriorTable
 
 
 @dataclass(frozen=True)
@@ -45,48 +45,6 @@ class Explanation:
     top_k_probability: tuple[float, ...]
 
 
-def parse_cell(spec: Spec, text: str) -> tuple[int, dict[str, str]]:
-    """`modality=vision task=ocr layer=5` → the decoder layer and the leaf members.
-
-    An attribute that is left out means `unknown` where it has that member.
-
-    Raises:
-        PriorError: the text names no cell of this prior.
-    """
-    layer: int | None = None
-    members: dict[str, str] = {}
-    names = [attribute.name for attribute in spec.attributes]
-    for word in text.replace(",", " ").split():
-        key, equals, value = word.partition("=")
-        if not equals:
-            raise _refused(f"`{word}` is not NAME=VALUE; a cell is written {_example(spec)}")
-        if key == "layer":
-            if not value.isdecimal() or int(value) not in spec.model.routed:
-                raise _refused(f"layer {value} does not route; {_layers(spec)} do")
-            layer = int(value)
-        elif key not in names:
-            meant = closest(key, [*names, "layer"])
-            hint = f"; did you mean `{meant}`?" if meant else f"; there are layer, {listing(names)}"
-            raise _refused(f"there is no attribute `{key}`{hint}")
-        else:
-            members[key] = value
-    if layer is None:
-        raise _refused(f"a cell needs its layer; write {_example(spec)}")
-    for attribute in spec.attributes:
-        member = members.get(attribute.name, UNKNOWN)
-        if member not in attribute.leaves:
-            if attribute.name not in members:
-                raise _refused(f"a cell needs its {attribute.name}; write {_example(spec)}")
-            if member in attribute.parents:
-                leaves = [attribute.leaves[code] for code in attribute.parents[member]]
-                raise _refused(f"`{member}` is a parent; a cell has one of its leaves: {listing(leaves)}")
-            meant = closest(member, attribute.leaves)
-            hint = f"; did you mean `{meant}`?" if meant else f"; it has {listing(attribute.leaves)}"
-            raise _refused(f"attribute {attribute.name} has no member `{member}`{hint}")
-        members[attribute.name] = member
-    return layer, {name: members[name] for name in names}
-
-
 def explain(cells: Cells, table: PriorTable, layer: int, members: Mapping[str, str]) -> Explanation:
     """The derivation of one cell."""
     spec = cells.spec
@@ -94,7 +52,8 @@ def explain(cells: Cells, table: PriorTable, layer: int, members: Mapping[str, s
     token_class = table.class_index(**members)
     prior = cells.prior(position, token_class)
     active = [spec.rules[rule] for rule in cells.active[int(cells.signature[position, token_class])]]
-    matching = [rule for rule in spec.rules if _matches(spec, rule, layer, token_class)]
+    codes = [attribute.leaves.index(members[attribute.name]) for attribute in spec.attributes]
+    matching = [rule for rule in spec.rules if rule.where.matches(layer, codes)]
     active_names = {rule.name for rule in active}
     overridden = tuple(
         (rule.name, tuple(other.name for other in matching if _silences(other, rule)))
@@ -116,30 +75,28 @@ def explain(cells: Cells, table: PriorTable, layer: int, members: Mapping[str, s
     )
 
 
-def why_not(cells: Cells, table: PriorTable, layer: int, members: Mapping[str, str], name: str) -> str:
+def why_not(spec: Spec, layer: int, members: Mapping[str, str], name: str) -> str:
     """Why a rule does not act on a cell, in one sentence; or that it does.
 
     Raises:
         PriorError: there is no such rule.
     """
-    spec = cells.spec
     rule = spec.rule(name)
     if rule is None:
         meant = closest(name, [rule.name for rule in spec.rules])
-        raise _refused(f"there is no rule `{name}`" + (f"; did you mean `{meant}`?" if meant else ""))
-    token_class = table.class_index(**members)
+        message = f"there is no rule `{name}`" + (f"; did you mean `{meant}`?" if meant else "")
+        raise PriorError([Finding("unknown-name", Severity.ERROR, message, whole_file("--why-not"))])
+    codes = [attribute.leaves.index(members[attribute.name]) for attribute in spec.attributes]
     for condition in rule.where.conditions:
         attribute = spec.attributes[condition.attribute]
-        member = members[attribute.name]
-        if attribute.leaves.index(member) not in condition.codes:
+        if codes[condition.attribute] not in condition.codes:
             through = listing(attribute.leaves[code] for code in sorted(condition.codes))
+            member = members[attribute.name]
             return f"`{name}` is not active here: it is for {attribute.name} {through}, and this is {member}"
     if rule.where.layers is not None and layer not in rule.where.layers:
         return f"`{name}` is not active here: it is for layers {index_set(rule.where.layers)}, and this is {layer}"
     silencers = [
-        other.name
-        for other in spec.rules
-        if _silences(other, rule) and _matches(spec, other, layer, token_class)
+        other.name for other in spec.rules if _silences(other, rule) and other.where.matches(layer, codes)
     ]
     if silencers:
         return f"`{name}` matches here and is silenced by {', '.join(f'`{other}`' for other in silencers)}"
@@ -173,23 +130,5 @@ def _steps(spec: Spec, active: list[RuleSpec], layer: int, *, unshaped: bool) ->
     return steps
 
 
-def _matches(spec: Spec, rule: RuleSpec, layer: int, token_class: int) -> bool:
-    in_layer = bool(layer_mask(rule.where, np.array([layer]))[0])
-    return in_layer and bool(class_mask(rule.where, spec)[token_class])
-
-
 def _silences(rule: RuleSpec, other: RuleSpec) -> bool:
     return rule is not other and (rule.overrides_all or other.name in rule.overrides)
-
-
-def _example(spec: Spec) -> str:
-    words = [f"{attribute.name}={attribute.leaves[0]}" for attribute in spec.attributes]
-    return f'"{" ".join([*words, f"layer={spec.model.routed[0]}"])}"'
-
-
-def _layers(spec: Spec) -> str:
-    return f"layers {index_set(spec.model.routed)}"
-
-
-def _refused(message: str) -> PriorError:
-    return PriorError([Finding("unknown-name", Severity.ERROR, message, whole_file("--at"))])

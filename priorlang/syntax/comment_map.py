@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from priorlang.diagnostics.span import Position, Span
 from priorlang.syntax import tree as t
+from priorlang.syntax.canonical import canonical
 
 
 @dataclass
@@ -58,12 +59,29 @@ def map_comments(document: t.Document) -> CommentMap:
 
 
 def _hoist(document: t.Document, mapped: CommentMap) -> None:
-    """What stands before `overrides` stands before its rule: the DSL has both on one line."""
-    for statement in document.statements:
+    """Give comments at the edge of a statement to the statement, where a form has no place between.
+
+    What stands after the last piece stands after the whole. What stands before `overrides`, or before the
+    first piece of a statement that YAML begins with that piece, stands before the whole.
+    """
+    models = [statement for statement in document.statements if isinstance(statement, t.Model)]
+    for other in models[1:]:
+        for comments in (mapped.before, mapped.after):
+            _move(comments, other.span, mapped.before, models[0].span)
+    for statement in canonical(document).statements:
+        pieces = list(pieces_of(statement))
+        if not pieces:
+            continue
+        _move(mapped.after, pieces[-1], mapped.after, statement.span)
+        if isinstance(statement, t.Model | t.Default | t.Schedule):
+            _move(mapped.before, pieces[0], mapped.before, statement.span)
         if isinstance(statement, t.Rule) and statement.overrides is not None:
-            moved = mapped.before.pop(statement.overrides.span, None)
-            if moved is not None:
-                mapped.before.setdefault(statement.span, []).extend(moved)
+            _move(mapped.before, statement.overrides.span, mapped.before, statement.span)
+
+
+def _move(source: dict[Span, list[str]], old: Span, target: dict[Span, list[str]], new: Span) -> None:
+    if old != new and old in source:
+        target.setdefault(new, []).extend(source.pop(old))
 
 
 def pieces_of(statement: t.Statement) -> Iterator[Span]:

@@ -21,5 +21,5 @@ def comments_of(source: SourceFile) -> tuple[t.Comment, ...]:
             if found[0].startswith("#"):
                 start, end = found.start() + 1, found.end() + 1
                 span = Span(source.name, Position(number, start), Position(number, end))
-                comments.append(t.Comment(found[0], span))
+                comments.append(t.Comment(found[0].rstrip(), span))
     return tuple(comments)

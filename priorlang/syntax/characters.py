@@ -17,7 +17,7 @@ def without_unwanted(source: SourceFile) -> tuple[SourceFile, list[Finding]]:
     if not _UNWANTED.search(source.text):
         return source, []
     lines = LineTable(source.text)
-    findings = []
+    findings: list[Finding] = []
     for found in _UNWANTED.finditer(source.text):
         if len(findings) == _REPORTED:
             break

@@ -1,0 +1,46 @@
+"""Which keywords may stand next, by the grammar itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from lark.exceptions import UnexpectedInput
+
+from priorlang.editor.words import Word, words_of
+from priorlang.syntax.keywords import KEYWORDS, STATEMENT_KEYWORDS
+from priorlang.syntax.parser import parser
+
+END = "$END"
+MAXIMUM_MISTAKES = 20
+_CLAUSES = frozenset({"FOR", "BASE", "PREFER", "AVOID", "WEIGHT", "UNSHAPED", "SPLIT"})
+
+
+def expected_after(words: Iterable[Word], symbol: str = "fragment") -> frozenset[str]:
+    """The terminals that may follow these words of one statement, or of one phrase.
+
+    A word that the grammar has no place for is passed over, and a clause that begins too early begins
+    all the same, so that a mistake does not end completion. `$END` among the terminals says that the
+    statement may be over.
+    """
+    kept = list(words)
+    for _ in range(MAXIMUM_MISTAKES):
+        reading = parser().parse_interactive("", start=symbol)
+        for index, word in enumerate(kept):
+            try:
+                reading.feed_token(word.token)
+            except UnexpectedInput:
+                early = symbol == "fragment" and word.kind in _CLAUSES
+                kept = [*words_of("rule x:"), *kept[index:]] if early else [*kept[:index], *kept[index + 1 :]]
+                break
+        else:
+            accepts: Callable[[], set[str]] = reading.accepts
+            return frozenset(accepts())
+    return frozenset()
+
+
+def keywords_among(terminals: frozenset[str], *, statements: bool) -> list[str]:
+    """The keywords among terminals; where a statement may end, those that begin the next."""
+    found = {terminal.lower() for terminal in terminals} & KEYWORDS
+    if statements and END in terminals:
+        found |= set(STATEMENT_KEYWORDS)
+    return sorted(found)

@@ -5,8 +5,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-_NODES = 1024
+_NODES = 256
 _TAIL = 1e-10
+_REACH = 20.0
+"""How far, in powers of e, the nodes come nearer to the right end."""
+_SMALLEST = 1e-280
+_SHARPEST = 1e-6
+"""Least standard deviation of ln Y that is told apart; reached at α = 1e12."""
 
 
 def mean(alpha: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -19,18 +24,19 @@ def top_k_probability(alpha: NDArray[np.float64], top_k: int) -> NDArray[np.floa
 
     With independent Y_k ~ Gamma(α_k), p = Y / ΣY keeps the order of Y. So the probability is the
     integral over y of the density of Y_k times the chance that fewer than `top_k` others exceed y,
-    taken by the trapezoid rule in ln y, where the density falls off smoothly on both sides.
+    taken by the trapezoid rule in ln(c − ln y), c near the largest ln y: a small α spreads ln Y over a
+    long tail to the left, and what others do matters near its right end.
 
     Args:
-        alpha: [K], above 0.
+        alpha: [K], finite and above 0.
         top_k: between 1 and K.
 
     Returns:
         [K], summing to `top_k`.
     """
-    values, which, counts = np.unique(alpha, return_inverse=True, return_counts=True)
-    if top_k >= len(alpha):
-        return np.ones(len(alpha))
+    values, which, counts = np.unique(np.maximum(alpha, _SMALLEST), return_inverse=True, return_counts=True)
+    if len(values) == 1 or top_k >= len(alpha):
+        return np.full(len(alpha), min(1.0, top_k / len(alpha)))
     found = np.array([_enters(values, counts, index, top_k) for index in range(len(values))])
     result = found[which.ravel()]
     return np.asarray(result * (top_k / result.sum()))
@@ -38,32 +44,50 @@ def top_k_probability(alpha: NDArray[np.float64], top_k: int) -> NDArray[np.floa
 
 def _enters(values: NDArray[np.float64], counts: NDArray[np.int64], index: int, top_k: int) -> float:
     """P(one expert with concentration `values[index]` is among the top k)."""
-    from scipy.special import gammaincc, gammaincinv, gammaln
-
-    shape = values[index]
-    low = _log_quantile(shape, _TAIL)
-    high = float(np.log(gammaincinv(shape, 1.0 - _TAIL)))
-    log_y, step = np.linspace(low, high, _NODES, retstep=True)
-    y = np.exp(log_y)
-    density = np.exp(shape * log_y - y - gammaln(shape))
+    shape = float(values[index])
+    low, high = _log_quantile(shape, _TAIL), _log_quantile(shape, 1.0 - _TAIL)
+    distance, step = np.linspace(-_REACH, 0.0, _NODES, retstep=True)
+    from_high = (high - low) * np.exp(distance)
+    log_y = high - from_high
     fewer = np.zeros((top_k, _NODES))
     fewer[0] = 1.0
-    for other, count in zip(values, counts, strict=True):
-        others = int(count) - int(other == shape)
-        above = gammaincc(other, y)
-        for _ in range(others):
-            # One more competitor: the count above y grows by one with chance `above`.
-            grown = fewer * (1.0 - above)
-            grown[1:] += fewer[:-1] * above
+    for other, count in enumerate(counts.tolist()):
+        below = _distribution(float(values[other]), log_y)
+        for _ in range(count - (other == index)):
+            # One more competitor: the count above y grows by one with chance 1 - below.
+            grown = fewer * below
+            grown[1:] += fewer[:-1] * (1.0 - below)
             fewer = grown
-    return float(np.sum(density * fewer.sum(axis=0)) * step)
+    return float(np.sum(_density(shape, log_y) * fewer.sum(axis=0) * from_high) * step)
 
 
-def _log_quantile(shape: float, tail: float) -> float:
-    """Ln of the `tail` quantile of Gamma(shape); the leading term where the quantile underflows."""
-    from scipy.special import gammaincinv, gammaln
+def _density(shape: float, log_y: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Density of ln Y for Y ~ Gamma(shape); a sharp normal where `shape` is so large that floats are coarse."""
+    from scipy.special import gammaln
 
-    quantile = float(gammaincinv(shape, tail))
-    if quantile > 1e-250:
+    if shape > _SHARPEST**-2:
+        z = (log_y - np.log(shape)) / _SHARPEST
+        return np.asarray(np.exp(-0.5 * z * z) / (_SHARPEST * np.sqrt(2.0 * np.pi)))
+    return np.asarray(np.exp(shape * log_y - np.exp(log_y) - gammaln(shape)))
+
+
+def _distribution(shape: float, log_y: NDArray[np.float64]) -> NDArray[np.float64]:
+    """P(Y ≤ y) for Y ~ Gamma(shape); the leading term y^shape / Γ(shape + 1) where y underflows."""
+    from scipy.special import gammainc, gammaln, ndtr
+
+    if shape > _SHARPEST**-2:
+        return np.asarray(ndtr((log_y - np.log(shape)) / _SHARPEST))
+    leading = np.exp(np.minimum(shape * log_y - gammaln(shape + 1.0), 0.0))
+    return np.where(log_y < -500.0, leading, gammainc(shape, np.exp(np.clip(log_y, -500.0, 700.0))))
+
+
+def _log_quantile(shape: float, chance: float) -> float:
+    """Ln of a quantile of Gamma(shape); the leading term where the quantile underflows."""
+    from scipy.special import gammaincinv, gammaln, ndtri
+
+    if shape > _SHARPEST**-2:
+        return float(np.log(shape) + _SHARPEST * ndtri(chance))
+    quantile = float(gammaincinv(shape, chance))
+    if quantile > 1e-200:
         return float(np.log(quantile))
-    return float((np.log(tail) + gammaln(shape + 1.0)) / shape)
+    return float((np.log(chance) + gammaln(shape + 1.0)) / shape)

@@ -19,6 +19,8 @@ COMMANDS = {
     "diff": "Compare two priors, tables or runs.",
     "train": "Train as a training file says.",
     "report": "Write the report of a run.",
+    "schema": "Print the JSON Schema of a file.",
+    "lsp": "Language server on standard streams.",
     "help": "Explain a finding.",
 }
 

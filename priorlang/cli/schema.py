@@ -1,0 +1,21 @@
+"""`priorlang schema prior|train`"""
+
+from __future__ import annotations
+
+import click
+
+from priorlang.cli.output import write_json
+
+
+@click.command("schema")
+@click.argument("kind", type=click.Choice(["prior", "train"]))
+def command(kind: str) -> None:
+    """Print the JSON Schema of a prior in YAML, or of a training file, for an editor."""
+    if kind == "prior":
+        from priorlang.schema.prior import prior_schema
+
+        write_json(prior_schema())
+    else:
+        from priorlang.schema.training import training_schema
+
+        write_json(training_schema())

@@ -21,6 +21,7 @@ from dpsl.train.callbacks import (
 )
 from dpsl.train.console import Console, number
 from dpsl.train.image_labels import ImageLabelModel
+from dpsl.train.image_parts import run_image_parts_always
 from dpsl.train.models import save_stage_model, vision_tower
 from dpsl.train.parts import router_parameters, train_only
 from dpsl.train.processes import first_on_main, rank
@@ -76,6 +77,7 @@ def run_stage(given: StageInput, model: nn.Module, console: Console) -> dict[str
     data = given.data.load(stage, given.table if stage.moe else None)
     shaper = _attach(model, given)
     regularizers = _regularize(model, stage)
+    image_parts = run_image_parts_always(model)
     trainer = _trainer(given, model, data, shaper, regularizers, console)
     started = time.perf_counter()
     checkpoints = folder.checkpoints()
@@ -87,9 +89,9 @@ def run_stage(given: StageInput, model: nn.Module, console: Console) -> dict[str
     steps = trainer.state.global_step
     first_on_main(lambda: folder.mark_done({"stage": stage.name, "steps": steps, "metrics": metrics}))
     console.line(f"{stage.name}: {steps} steps in {seconds:.1f} s")
-    for terms in (shaper, regularizers):
-        if terms is not None:
-            terms.detach()
+    for attached in (shaper, regularizers, image_parts):
+        if attached is not None:
+            attached.detach()
     _release(trainer)
     return metrics
 

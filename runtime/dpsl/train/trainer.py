@@ -97,7 +97,6 @@ class StageTrainer(Trainer):  # type: ignore[misc]
             loss, outputs = super().compute_loss(
                 model, inputs, return_outputs=True, num_items_in_batch=num_items_in_batch
             )
-        loss = loss + _untouched_image_parts(self.model, inputs)
         factor = self.router_factor(num_items_in_batch)
         for terms in self._router_terms:
             terms.scale_with(loss, factor)
@@ -159,35 +158,3 @@ def _move_to_group(optimizer: torch.optim.Optimizer, parameters: list[nn.Paramet
             group["params"] = [parameter for parameter in group["params"] if id(parameter) not in own]
             settings = {key: value for key, value in group.items() if key != "params"}
             optimizer.add_param_group({**settings, "params": moved, "lr": rate})
-
-
-def _untouched_image_parts(model: Any, inputs: Mapping[str, Any]) -> Tensor | float:
-    """Zero, but with the image parts in its graph where a batch without images leaves them out.
-
-    Ranks must reduce the same parameters in every step; without this one whose batch is all text would wait for
-    gradients that never come.
-    """
-    if "pixel_values" in inputs or "input_ids" not in inputs or not hasattr(model, "get_image_features"):
-        return 0.0
-    vision = getattr(model.config, "vision_config", None)
-    if vision is None or not _image_parts_learn(model):
-        return 0.0
-    pixels = torch.zeros(
-        1, 3, vision.image_size, vision.image_size, device=inputs["input_ids"].device, dtype=model.dtype
-    )
-    features = model.get_image_features(pixel_values=pixels)
-    features = getattr(features, "pooler_output", features)
-    flat = [features] if isinstance(features, Tensor) else list(features)
-    return sum((feature.float().sum() for feature in flat), start=torch.zeros((), device=pixels.device)) * 0.0
-
-
-def _image_parts_learn(model: nn.Module) -> bool:
-    from dpsl.train.parts import LANGUAGE_MODEL, ROUTERS, parts_of
-
-    parameters = dict(model.named_parameters())
-    return any(
-        parameters[name].requires_grad
-        for part, names in parts_of(model).items()
-        if part not in (LANGUAGE_MODEL, ROUTERS)
-        for name in names
-    )

@@ -9,10 +9,12 @@ uninterrupted one.
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import shutil
 import sys
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -54,17 +56,32 @@ def train_run(path: Path, *, quiet: bool = False, data: DataRoom | None = None) 
             _clean_up(run, plan)
         _join()
         data = data or DataRoom(load_processor(plan.processor_source))
+        waiting = [index for index, stage in enumerate(plan.stages) if not run.stage(stage.name).done]
         shaped = shaped_steps(run, plan, data)
-        for index, stage in enumerate(plan.stages):
-            if run.stage(stage.name).done:
-                continue
+        _read_ahead(run, [plan.stages[index] for index in waiting], data)
+        for index in waiting:
+            stage = plan.stages[index]
             console.line(f"── {stage.name} ({index + 1} of {len(plan.stages)})")
             before = run.stage(plan.stages[index - 1].name).model if index else None
-            model = initial_model(plan) if before is None else load_stage_model(before)
-            table = table_of(run, stage)
-            given = StageInput(run, stage, data, table, sum(shaped[:index]), sum(shaped))
-            run_stage(given, model, console)
+            given = StageInput(
+                run,
+                stage,
+                data,
+                table_of(run, stage),
+                shaped_before=sum(shaped[:index]),
+                shaped_total=sum(shaped),
+            )
+            run_stage(given, initial_model(plan) if before is None else load_stage_model(before), console)
+            gc.collect()
         first_on_main(lambda: _keep_final_model(run, plan))
+
+
+def _read_ahead(run: RunFolder, stages: Sequence[StagePlan], data: DataRoom) -> None:
+    """Read all data before there is a model. Collections, of which every stage makes several, then skip it."""
+    for stage in stages:
+        data.load(stage, table_of(run, stage) if stage.moe else None)
+    gc.collect()
+    gc.freeze()
 
 
 def shaped_steps(run: RunFolder, plan: TrainingPlan, data: DataRoom) -> list[int]:

@@ -24,6 +24,7 @@ from render import COLOURS, Scan, load_scans, render, split_scans
 
 HERE = Path(__file__).resolve().parent
 MANIFEST = "manifest.json"
+SCRIPTS = ("prepare.py", "questions.py", "render.py", "tiny_model.py")
 SEED = 20251001
 RENDERINGS = 8
 """Pictures per training scan, two in each colour; a held-out scan has one."""
@@ -137,7 +138,7 @@ def _descriptions() -> list[str]:
 
 def _settings(scans: int | None) -> dict[str, object]:
     """What the data depends on: the scripts, the seed, the libraries."""
-    scripts = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(HERE.glob("*.py"))))
+    scripts = hashlib.sha256(b"".join((HERE / name).read_bytes() for name in SCRIPTS))
     libraries = {
         name: version(name) for name in ("numpy", "pillow", "scikit-learn", "tokenizers", "transformers")
     }

@@ -90,7 +90,7 @@ def text_questions(rng: np.random.Generator) -> tuple[list[Record], list[Record]
 
     A held-out question is a wording of a fact whose other wordings are learnt.
     """
-    asked = [*_comparisons(), *_parities(), *_neighbours()]
+    asked = [*_comparisons(), *_parities()]
     order = rng.permutation(len(asked))
     held_out = int(len(asked) * HELD_OUT_QUESTIONS)
     records = [_said("questions", "text-question", *asked[i]) for i in order]
@@ -122,19 +122,15 @@ def numbered(name: str, records: list[Record], rng: np.random.Generator) -> list
 
 def _comparisons() -> list[tuple[str, str]]:
     wordings = (
-        "Which is {kind}, {a} or {b}?",
-        "Of {a} and {b}, which is {kind}?",
-        "What is the {kind} of {a} and {b}?",
-        "{a} or {b}: which is {kind}?",
-        "Which digit is {kind}: {a} or {b}?",
-        "Name the {kind} of {a} and {b}.",
+        "Which is larger, {a} or {b}?",
+        "Of {a} and {b}, which is larger?",
+        "What is the larger of {a} and {b}?",
+        "{a} or {b}: which is larger?",
+        "Which digit is larger: {a} or {b}?",
+        "Name the larger of {a} and {b}.",
     )
     pairs = [(a, b) for a, b in product(range(10), repeat=2) if a != b]
-    kinds = {"larger": max, "smaller": min}
-    return [
-        (wording.format(kind=kind, a=WORDS[a], b=WORDS[b]), WORDS[choose(a, b)])
-        for wording, (a, b), (kind, choose) in product(wordings, pairs, kinds.items())
-    ]
+    return [(w.format(a=WORDS[a], b=WORDS[b]), WORDS[max(a, b)]) for w, (a, b) in product(wordings, pairs)]
 
 
 def _parities() -> list[tuple[str, str]]:
@@ -143,15 +139,12 @@ def _parities() -> list[tuple[str, str]]:
         "Even or odd: {a}?",
         "Is the number {a} even or odd?",
         "Is {a} odd or even?",
+        "{a}: even or odd?",
+        "Is the digit {a} even or odd?",
+        "Say whether {a} is even or odd.",
+        "What is {a}, even or odd?",
     )
     return [(w.format(a=WORDS[a]), PARITIES[a % 2]) for w, a in product(wordings, range(10))]
-
-
-def _neighbours() -> list[tuple[str, str]]:
-    after = ("What comes after {a}?", "Which digit follows {a}?", "Name the digit after {a}.")
-    before = ("What comes before {a}?", "Which digit precedes {a}?", "Name the digit before {a}.")
-    following = [(w.format(a=WORDS[a]), WORDS[a + 1]) for w, a in product(after, range(9))]
-    return following + [(w.format(a=WORDS[a]), WORDS[a - 1]) for w, a in product(before, range(1, 10))]
 
 
 def _cut(text: str, characters: int) -> list[str]:

@@ -1,7 +1,9 @@
-"""The vision tower's own objective: labels of images, read off the mean of its patch tokens.
+"""The vision tower's own objective: labels of images, read off its patch tokens.
 
 It stands in for the pre-training of a CLIP tower where no pre-trained one can be had. The linear heads serve
-this stage alone; what stays is the tower.
+this stage alone; what stays is the tower. Every patch token is asked for the labels of the whole image, since
+every one of them becomes a token of the language model; the answer is the mean of what they say. Asking their
+mean alone leaves the language model to gather what the heads could.
 
 The data is a JSON list of {"id": "0", "image": "a.png", "labels": {"digit": 3, "colour": 1}}.
 """
@@ -103,18 +105,20 @@ class ImageLabelModel(nn.Module):
         self.heads = nn.ModuleDict({name: nn.Linear(width, classes[name]) for name in sorted(classes)})
 
     def forward(self, pixel_values: Tensor, labels: Tensor | None = None) -> dict[str, Any]:
-        """Mean cross-entropy over the labels as `loss`, and `logits`: for each label [B, classes]."""
+        """Mean cross-entropy over labels and patch tokens as `loss`, and `logits`: for each label [B, classes]."""
         states = self.tower(pixel_values, output_hidden_states=True).hidden_states
         patches_BPD = torch.cat([states[layer][:, 1:] for layer in self._layers], dim=-1)
-        pooled_BD = patches_BPD.mean(1)
-        logits = [head(pooled_BD) for head in self.heads.values()]
-        output: dict[str, Any] = {"logits": logits}
+        logits_BPC = [head(patches_BPD) for head in self.heads.values()]
+        output: dict[str, Any] = {"logits": [z_BPC.mean(1) for z_BPC in logits_BPC]}
         if labels is not None:
-            losses = [
-                nn.functional.cross_entropy(z, y) for z, y in zip(logits, labels.unbind(1), strict=True)
-            ]
+            losses = [_patch_loss(z, y) for z, y in zip(logits_BPC, labels.unbind(1), strict=True)]
             output = {"loss": torch.stack(losses).mean(), **output}
         return output
+
+
+def _patch_loss(logits_BPC: Tensor, labels_B: Tensor) -> Tensor:
+    labels_BP = labels_B[:, None].expand(-1, logits_BPC.shape[1])
+    return nn.functional.cross_entropy(logits_BPC.flatten(0, 1), labels_BP.flatten())
 
 
 @torch.no_grad()

@@ -67,7 +67,20 @@ def test_the_heads_read_what_the_projector_reads(labelled: ImageLabelDataset, di
     batch = collate_image_labels([labelled[0], labelled[1]])
     states = model.model.vision_tower(batch["pixel_values"], output_hidden_states=True).hidden_states
     read = torch.cat([states[-2][:, 1:], states[-1][:, 1:]], -1).mean(1)
-    assert torch.allclose(learner(batch["pixel_values"])["logits"][0], learner.heads["digit"](read))
+    assert torch.allclose(
+        learner(batch["pixel_values"])["logits"][0], learner.heads["digit"](read), atol=1e-6
+    )
+
+
+def test_every_patch_token_is_asked(labelled: ImageLabelDataset, digits_model: Any) -> None:
+    """The loss is the mean over patches of each patch's own cross-entropy."""
+    learner = ImageLabelModel(digits_model(0).model.vision_tower, {"digit": 10}, -1)
+    batch = collate_image_labels([labelled[0], labelled[1]])
+    labels = batch["labels"][:, 1:]
+    states = learner.tower(batch["pixel_values"], output_hidden_states=True).hidden_states
+    logits_BPC = learner.heads["digit"](states[-1][:, 1:])
+    losses = [torch.nn.functional.cross_entropy(logits_BPC[:, p], labels[:, 0]) for p in range(16)]
+    assert torch.allclose(learner(batch["pixel_values"], labels)["loss"], torch.stack(losses).mean())
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ def mended(source: SourceFile) -> str:
         root, findings = read_yaml(SourceFile(source.name, text))
         if root is not None or not findings:
             return text
-        place = min(findings[0].span.start.line, len(lines)) - 1
+        place = min(_flow_begin(text) or findings[0].span.start.line, len(lines)) - 1
         while place > 0 and not lines[place].strip():
             place -= 1
         if not lines[place].strip():
@@ -32,3 +32,18 @@ def mended(source: SourceFile) -> str:
 def node_of(text: str) -> YamlNode | None:
     """The root of a YAML text, None where it is no YAML."""
     return read_yaml(SourceFile("", text))[0]
+
+
+def _flow_begin(text: str) -> int | None:
+    """The line of the bracket that is never closed, which YAML notices only far behind it."""
+    import yaml
+
+    try:
+        for _ in yaml.parse(text, Loader=getattr(yaml, "CBaseLoader", yaml.BaseLoader)):
+            pass
+    except yaml.MarkedYAMLError as error:
+        if error.context_mark is not None and "flow" in (error.context or ""):
+            return int(error.context_mark.line) + 1
+    except yaml.YAMLError:
+        return None
+    return None

@@ -32,11 +32,11 @@ def parse_settings(texts: Iterable[str]) -> dict[str, ExactValue]:
     found: dict[str, ExactValue] = {}
     for text in texts:
         name, equals, value = text.partition("=")
-        if not equals or not name:
+        if not equals or not name.strip():
             raise _refused(f"`{text}` is not NAME=VALUE, as in boost=0.25")
         stripped = value.strip()
         if stripped.startswith("(") and stripped.endswith(")"):
-            parts = [part.strip() for part in stripped[1:-1].split(",") if part.strip()]
+            parts = stripped[1:-1].strip().removesuffix(",").split(",")
             found[name.strip()] = tuple(_number(name, part) for part in parts)
         else:
             found[name.strip()] = _number(name, stripped)
@@ -50,16 +50,15 @@ def _value(name: str, value: Setting) -> ExactValue:
 
 
 def _number(name: str, value: str | float | Decimal | Fraction) -> Fraction:
-    if isinstance(value, Fraction):
-        number = value
-    else:
-        try:
-            number = exact(str(value).strip())
-        except OutOfRangeError as error:
-            raise _refused(f"{name}: {error}") from None
-    if number < 0:
+    written = str(value).strip()
+    if written.startswith("-"):
         raise _refused(f"{name}: numbers are never negative")
-    return number
+    if isinstance(value, Fraction):
+        return value
+    try:
+        return exact(written)
+    except OutOfRangeError as error:
+        raise _refused(f"{name}: {error}") from None
 
 
 def _refused(message: str) -> PriorError:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import io
+import os
 import sys
+import traceback
 
 import click
 
@@ -66,10 +69,23 @@ def cli() -> None:
 
 
 def main() -> None:
-    """The `priorlang` command."""
+    """The `priorlang` command. Only a fault of ours prints a traceback, and it too exits with 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A file name may hold bytes that the terminal's encoding cannot show.
+            stream.reconfigure(errors="backslashreplace")
     try:
-        cli(prog_name="priorlang")
+        sys.exit(cli.main(prog_name="priorlang", standalone_mode=False))
+    except click.ClickException as error:
+        error.show()
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
     except BrokenPipeError:
-        # The reader of our output has gone, as in `priorlang validate … | head`.
-        sys.stderr.close()
-        sys.exit(USAGE)
+        # The reader of our output has gone, as in `priorlang validate … | head`: say nothing more to it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        click.echo(f"error: {error}", err=True)
+    except Exception:
+        traceback.print_exc()
+        click.echo("\nThis is a fault of priorlang, not of your file; please report it.", err=True)
+    sys.exit(USAGE)

@@ -31,10 +31,10 @@ def command(before: str, after: str, output_format: str, settings: tuple[str, ..
     try:
         values = parse_settings(settings)
         old, new = load_subject(before, values), load_subject(after, values)
+        runs = compare_runs(old.run, new.run) if old.run is not None and new.run is not None else None
     except PriorError as error:
         fail(error)
     difference = compare(old.side, new.side)
-    runs = compare_runs(old.run, new.run) if old.run is not None and new.run is not None else None
     if output_format == "json":
         write_json(difference_json(difference, runs))
     else:

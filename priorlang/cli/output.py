@@ -12,8 +12,9 @@ from typing import Any, NoReturn
 import click
 
 from priorlang.cli.exits import FINDINGS, USAGE
-from priorlang.diagnostics.finding import Finding, PriorError
+from priorlang.diagnostics.finding import Finding, PriorError, Severity
 from priorlang.diagnostics.human import Style, render
+from priorlang.syntax.source import MAXIMUM_BYTES
 
 # Findings that say a file could not be had at all: the command's own exit code is about usage and I/O then.
 IO_FINDINGS = frozenset({"missing-file", "unreadable-file", "unwritable-file", "invalid-table"})
@@ -51,10 +52,9 @@ def fail(error: PriorError, sources: Mapping[str, str] | None = None) -> NoRetur
 
 
 def exit_code(findings: Iterable[Finding]) -> int:
-    """The exit code of a command that stopped at these findings."""
-    listed = list(findings)
-    top_level = [finding for finding in listed if finding.name in IO_FINDINGS and _is_whole_file(finding)]
-    return USAGE if top_level and len(top_level) == len(listed) else FINDINGS
+    """The exit code of a command that stopped at these findings: USAGE where it could not begin."""
+    errors = [finding for finding in findings if finding.severity is Severity.ERROR]
+    return USAGE if errors and all(_is_about_the_command(finding) for finding in errors) else FINDINGS
 
 
 def write_text(path: Path, text: str) -> None:
@@ -66,15 +66,26 @@ def write_text(path: Path, text: str) -> None:
         sys.exit(USAGE)
 
 
-def _is_whole_file(finding: Finding) -> bool:
-    return finding.span.start == finding.span.end
+def _is_about_the_command(finding: Finding) -> bool:
+    """Whether an option is wrong, or a file that the command names could not be had."""
+    whole_file = finding.span.start == finding.span.end
+    return finding.span.file.startswith("--") or (finding.name in IO_FINDINGS and whole_file)
 
 
 def _texts(findings: list[Finding], known: Mapping[str, str]) -> dict[str, str]:
     texts = dict(known)
     for finding in findings:
         for span in (finding.span, *(related.span for related in finding.related)):
-            path = Path(span.file)
-            if span.file not in texts and path.suffix in {".prior", ".yaml", ".yml"} and path.is_file():
-                texts[span.file] = path.read_bytes()[:4_000_000].decode("utf-8", "replace")
+            if span.file not in texts and span.file.endswith((".prior", ".yaml", ".yml")):
+                texts[span.file] = _text_of(span.file)
     return texts
+
+
+def _text_of(file: str) -> str:
+    """The text of a file as far as it can be shown; empty where it cannot be read."""
+    try:
+        with open(file, "rb") as stream:
+            raw = stream.read(MAXIMUM_BYTES)
+    except (OSError, ValueError):
+        return ""
+    return raw.decode("utf-8-sig", "replace").replace("\r\n", "\n").replace("\r", "\n")

@@ -50,7 +50,7 @@ def command(
             found, texts, line = _check(file, settings, model_config)
         except PriorError as error:
             found, texts, line = list(error.findings), {}, ""
-            unreadable = unreadable or exit_code(found) == USAGE
+        unreadable = unreadable or exit_code(found) == USAGE
         findings.extend(found)
         sources.update(texts)
         if line:

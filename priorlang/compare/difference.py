@@ -66,7 +66,7 @@ class Region:
     regrouped: bool
     """Whether tokens are pooled into other populations."""
     kl: float | None
-    """KL(Dir(after) ‖ Dir(before)) in nats, where both are shaped over as many experts."""
+    """KL(Dir(after) ‖ Dir(before)) in nats, where both are shaped over as many experts and it is finite."""
     mean_shift: tuple[float, ...] | None
     """Change of the expected routing probability of each expert."""
 
@@ -223,7 +223,7 @@ def _region(
         ),
         (_state(rows[0]), _state(rows[1])),
         regrouped,
-        dirichlet_kl(new, old) if comparable and old is not None and new is not None else None,
+        _finite(dirichlet_kl(new, old)) if comparable and old is not None and new is not None else None,
         _numbers(new / new.sum() - old / old.sum())
         if comparable and old is not None and new is not None
         else None,
@@ -231,17 +231,22 @@ def _region(
 
 
 def dirichlet_kl(alpha: NDArray[np.float64], other: NDArray[np.float64]) -> float:
-    """KL(Dir(alpha) ‖ Dir(other)) in nats."""
+    """KL(Dir(alpha) ‖ Dir(other)) in nats; infinite where it is too large for a 64-bit number."""
     from scipy.special import gammaln, psi
 
     total = alpha.sum()
-    value = (
-        gammaln(total)
-        - gammaln(other.sum())
-        - np.sum(gammaln(alpha) - gammaln(other))
-        + np.sum((alpha - other) * (psi(alpha) - psi(total)))
-    )
-    return max(0.0, float(value))
+    with np.errstate(all="ignore"):
+        value = (
+            gammaln(total)
+            - gammaln(other.sum())
+            - np.sum(gammaln(alpha) - gammaln(other))
+            + np.sum((alpha - other) * (psi(alpha) - psi(total)))
+        )
+    return max(0.0, float(value)) if np.isfinite(value) else np.inf
+
+
+def _finite(value: float) -> float | None:
+    return value if np.isfinite(value) else None
 
 
 def _effect(region: Region) -> tuple[float, int]:

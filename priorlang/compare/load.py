@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +30,7 @@ def load_subject(path: str, settings: Mapping[str, ExactValue] | None = None) ->
         PriorError: there is no such file, it is no prior, or anything is wrong with it.
     """
     place = Path(path)
-    if place.is_dir():
+    if os.path.isdir(path):
         return _load_run(place)
     if place.suffix == ".safetensors":
         return Subject(Side(path, PriorTable.load(place)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from priorlang.compare.difference import Difference, Region
@@ -36,7 +37,12 @@ def difference_json(difference: Difference, runs: tuple[MetricChange, ...] | Non
     }
     if runs is not None:
         document["metrics"] = [
-            {"stage": item.stage, "metric": item.metric, "before": item.before, "after": item.after}
+            {
+                "stage": item.stage,
+                "metric": item.metric,
+                "before": _finite(item.before),
+                "after": _finite(item.after),
+            }
             for item in runs
         ]
     return document
@@ -117,6 +123,11 @@ def _metric_lines(runs: tuple[MetricChange, ...]) -> list[str]:
 
 def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:.4g}"
+
+
+def _finite(value: float | None) -> float | None:
+    """JSON has no NaN: a loss that is none becomes null."""
+    return value if value is not None and math.isfinite(value) else None
 
 
 def _alpha(alpha: tuple[float, ...] | None) -> str:

@@ -6,6 +6,9 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from priorlang.diagnostics.finding import Finding, PriorError, Severity
+from priorlang.diagnostics.span import whole_file
+
 
 @dataclass(frozen=True)
 class MetricChange:
@@ -18,7 +21,11 @@ class MetricChange:
 
 
 def compare_runs(before: Path, after: Path) -> tuple[MetricChange, ...]:
-    """Every `loss`, `dpsl`, load and `eval_…` metric at the end of each stage, side by side."""
+    """Every `loss`, `dpsl`, load and `eval_…` metric at the end of each stage, side by side.
+
+    Raises:
+        PriorError: the metrics of a run cannot be read.
+    """
     old, new = _last_metrics(before), _last_metrics(after)
     keys = [*old, *(key for key in new if key not in old)]
     return tuple(MetricChange(*key, old.get(key), new.get(key)) for key in keys)
@@ -32,11 +39,20 @@ def _last_metrics(run: Path) -> dict[tuple[str, str], float]:
     file = run / "metrics.jsonl"
     if not file.is_file():
         return last
-    for line in file.read_text(encoding="utf-8").splitlines():
+    try:
+        lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError as error:
+        message = f"{file} cannot be read: {error.strerror}"
+        raise PriorError(
+            [Finding("unreadable-file", Severity.ERROR, message, whole_file(str(file)))]
+        ) from None
+    for line in lines:
         try:
             row = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             # The line that a killed process was writing.
+            continue
+        if not isinstance(row, dict):
             continue
         for name, value in row.items():
             wanted = name in _KEPT or name.startswith("eval_")

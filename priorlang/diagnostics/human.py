@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from priorlang.diagnostics.finding import Finding, Severity
 from priorlang.diagnostics.span import Span
 
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+"""What a terminal might obey."""
 _COLOUR = {Severity.ERROR: "31", Severity.WARNING: "33", Severity.INFO: "36"}
 
 
@@ -72,7 +75,7 @@ def _excerpt(
     source = text.split("\n") if text else []
     if not 0 < span.start.line <= len(source) or not text:
         return [*lines, f"{pad} = {message}"] if message else lines
-    line = source[span.start.line - 1]
+    line = _CONTROL.sub("\N{REPLACEMENT CHARACTER}", source[span.start.line - 1])
     shown = line.expandtabs(4)
     start = len(line[: span.start.column - 1].expandtabs(4))
     end_column = span.end.column if span.end.line == span.start.line else len(line.rstrip()) + 1

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from priorlang.diagnostics.finding import Edit, Finding, Fix, Related, Severity
 from priorlang.diagnostics.span import Span, whole_file
-from priorlang.diagnostics.suggest import closest
+from priorlang.diagnostics.suggest import closest, listing
 from priorlang.model_config import GivenModel
 from priorlang.semantics.describe import index_set
 from priorlang.semantics.exact import ExactValue
@@ -17,7 +17,7 @@ from priorlang.semantics.scope import gather
 from priorlang.semantics.sets import Kind, Sets
 from priorlang.semantics.spec import AttributeSpec, ModelShape, RuleSpec, Spec
 from priorlang.semantics.usage import unused_findings
-from priorlang.semantics.values import Values, unknown_name
+from priorlang.semantics.values import Values
 from priorlang.semantics.vocabulary import attributes_of
 from priorlang.semantics.widened import widened_findings
 from priorlang.syntax import tree as t
@@ -53,6 +53,7 @@ class _Resolver:
         self.settings = settings
         self.given_model = model
         self.misspelt: set[str | None] = set()
+        self.unstated: list[str] = []
         self.scope, self.findings = gather(program)
         self.sets = Sets(self.scope, self.findings)
         self.values = Values(
@@ -73,7 +74,7 @@ class _Resolver:
         resolved = {name: resolver.rule(statement) for name, statement in self.scope.rules.items()}
         expects = [resolver.expect(statement) for statement in self.scope.expects]
         schedule = resolve_schedule(self.scope.schedule, self.values, self.findings)
-        if not any(finding.severity is Severity.ERROR for finding in self.findings):
+        if not self.scope.broken and not any(f.severity is Severity.ERROR for f in self.findings):
             self.findings.extend(unused_findings(self.program))
             self.findings.extend(widened_findings(self.program, self.scope, self.sets.negations))
         if model is None or default is None:
@@ -106,12 +107,11 @@ class _Resolver:
     def check_settings(self) -> None:
         for name in self.settings:
             if name not in self.scope.parameters:
-                place = whole_file(self.program.root)
                 known = [*self.scope.parameters]
-                finding = unknown_name("parameter", name, known, place)
-                self.findings.append(
-                    Finding(finding.name, finding.severity, f"{finding.message} (set from outside)", place)
-                )
+                meant = closest(name, known)
+                hint = f"did you mean `{meant}`?" if meant else f"it has {listing(known) or 'none'}"
+                message = f"{self.program.root} has no parameter `{name}`; {hint}"
+                self.error("unknown-name", message, whole_file("--set"))
 
     # --- the model -------------------------------------------------------------------------------
 
@@ -122,6 +122,13 @@ class _Resolver:
         layers = self.size("layers", MAXIMUM_LAYERS)
         experts = self.size("experts", MAXIMUM_EXPERTS)
         top_k = self.size("top_k", MAXIMUM_EXPERTS)
+        if self.unstated:
+            names = listing(self.unstated)
+            settings = " ".join(f"{key} = …" for key in self.unstated)
+            message = (
+                f"nothing states the {names} of the model: write `model {{ {settings} }}`, or give --model"
+            )
+            self.error("missing-model", message, self.top())
         self.sets.sizes = {"layers": layers, "experts": experts}
         routed = self.routed(layers)
         span = min((setting.span for setting in self.scope.settings.values()), default=self.top())
@@ -144,8 +151,7 @@ class _Resolver:
         given = self.given_model.number(key) if self.given_model is not None else None
         if setting is None:
             if given is None and key not in self.misspelt and not self.scope.is_broken("model"):
-                message = f"the model's {key} is not stated: write `model {{ {key} = … }}`, or give --model"
-                self.error("missing-model", message, self.top())
+                self.unstated.append(key)
             return given
         items = setting.value.items
         if (

@@ -72,6 +72,8 @@ def decode(name: str, raw: bytes) -> str:
         line = raw.count(b"\n", 0, error.start) + 1
         place = Position(line, 1)
         message = f"byte {error.start} is not UTF-8 text; save the file as UTF-8"
+        if name.endswith(".safetensors"):
+            message = f"{name} is a compiled table; name the prior file that it came from"
         raise PriorError(
             [Finding("unreadable-file", Severity.ERROR, message, Span(name, place, place))]
         ) from None

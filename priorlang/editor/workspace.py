@@ -15,6 +15,7 @@ from priorlang.syntax.source import SourceFile, read_source
 
 MAXIMUM_SEARCHED = 500
 """Files looked at for importers of a name that is to be renamed."""
+MAXIMUM_FOLDERS = 5_000
 _PASSED_OVER = {"node_modules", "runs", "build", "dist", "__pycache__"}
 _ENDINGS = (".prior", ".yaml", ".yml")
 
@@ -108,9 +109,12 @@ class Workspace:
 
     def _nearby(self, path: str) -> Iterator[str]:
         """Prior files on disk in the folders that are open, and in the folder of this file."""
-        left = MAXIMUM_SEARCHED
+        left, folders_left = MAXIMUM_SEARCHED, MAXIMUM_FOLDERS
         for folder in [*self.folders, os.path.dirname(path)]:
             for here, below, files in os.walk(folder) if os.path.isdir(folder) else ():
+                folders_left -= 1
+                if folders_left < 0:
+                    return
                 outside = folder not in self.folders
                 below[:] = [] if outside else [name for name in sorted(below) if _worth_a_look(name)]
                 for name in sorted(files):

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import chain, islice
 
 from priorlang.diagnostics.finding import PriorError
 from priorlang.editor.occurrences import Occurrence, occurrences
@@ -108,27 +109,26 @@ class Workspace:
             return Lines("")
 
     def _nearby(self, path: str) -> Iterator[str]:
-        """Prior files on disk in the folders that are open, and in the folder of this file."""
-        left, folders_left = MAXIMUM_SEARCHED, MAXIMUM_FOLDERS
-        for folder in [*self.folders, os.path.dirname(path)]:
-            for here, below, files in os.walk(folder) if os.path.isdir(folder) else ():
-                folders_left -= 1
-                if folders_left < 0:
-                    return
-                outside = folder not in self.folders
-                below[:] = [] if outside else [name for name in sorted(below) if _worth_a_look(name)]
-                for name in sorted(files):
-                    if not name.endswith(_ENDINGS):
-                        continue
-                    left -= 1
-                    if left < 0:
-                        return
-                    try:
-                        source = self.source(os.path.join(here, name))
-                    except PriorError:
-                        continue
-                    if is_prior(source) and "import" in source.text:
-                        yield source.name
+        """Prior files with imports, on disk in the folders that are open and in the folder of this file."""
+        for file in islice(_files_in(self.folders, os.path.dirname(path)), MAXIMUM_SEARCHED):
+            try:
+                source = self.source(file)
+            except PriorError:
+                continue
+            if is_prior(source) and "import" in source.text:
+                yield source.name
+
+
+def _files_in(folders: list[str], alone: str) -> Iterator[str]:
+    """The files that may be priors, in these folders and all below, and in one without those below."""
+    walks = (os.walk(folder) for folder in folders if os.path.isdir(folder))
+    for here, below, files in islice(chain.from_iterable(walks), MAXIMUM_FOLDERS):
+        below[:] = [name for name in sorted(below) if _worth_a_look(name)]
+        yield from (os.path.join(here, name) for name in sorted(files) if name.endswith(_ENDINGS))
+    if os.path.isdir(alone):
+        yield from (
+            os.path.join(alone, name) for name in sorted(os.listdir(alone)) if name.endswith(_ENDINGS)
+        )
 
 
 def is_prior(source: SourceFile) -> bool:

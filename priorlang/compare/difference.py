@@ -13,6 +13,9 @@ from priorlang.semantics.describe import describe_rule, index_set
 from priorlang.semantics.spec import Spec
 from priorlang.table.prior_table import UNSHAPED, PriorTable
 
+_LARGEST_TOTAL = 1e12
+"""Beyond it the terms of a KL divergence cancel to noise."""
+
 
 @dataclass(frozen=True)
 class Side:
@@ -231,10 +234,12 @@ def _region(
 
 
 def dirichlet_kl(alpha: NDArray[np.float64], other: NDArray[np.float64]) -> float:
-    """KL(Dir(alpha) ‖ Dir(other)) in nats; infinite where it is too large for a 64-bit number."""
+    """KL(Dir(alpha) ‖ Dir(other)) in nats; infinite where a 64-bit number cannot tell it."""
     from scipy.special import gammaln, psi
 
     total = alpha.sum()
+    if max(total, other.sum()) > _LARGEST_TOTAL:
+        return np.inf
     with np.errstate(all="ignore"):
         value = (
             gammaln(total)

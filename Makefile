@@ -40,6 +40,8 @@ bench: install ## benchmarks: ratios against named peers
 
 docs: install ## write the generated parts of docs/
 	$(BIN)/python -m priorlang.diagnostics.pages > docs/findings.md
+	$(BIN)/priorlang schema prior > docs/schema/prior.json
+	$(BIN)/priorlang schema train > docs/schema/train.json
 
 format: install ## apply ruff's fixes and layout
 	$(BIN)/ruff check --fix .

@@ -20,10 +20,8 @@ class ImageParts:
     def __init__(self, model: Any) -> None:
         self._model = model
         self._without_images = False
-        self._handles = [
-            model.register_forward_pre_hook(self._look, with_kwargs=True),
-            model.get_input_embeddings().register_forward_hook(self._join),
-        ]
+        self._joined = False
+        self._handles = [model.register_forward_pre_hook(self._look, with_kwargs=True)]
 
     def detach(self) -> None:
         """Remove the hooks."""
@@ -33,6 +31,10 @@ class ImageParts:
 
     def _look(self, _model: nn.Module, _args: Any, inputs: dict[str, Any]) -> None:
         self._without_images = inputs.get("pixel_values") is None
+        if not self._joined:
+            # Only now, so that it comes after the hooks of an engine that has wrapped the model since.
+            self._joined = True
+            self._handles.append(self._model.get_input_embeddings().register_forward_hook(self._join))
 
     def _join(self, _embedding: nn.Module, _args: Any, embedded: Tensor) -> Tensor:
         """Where a batch's images join its text: after the embedding, before the first layer."""

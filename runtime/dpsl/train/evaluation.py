@@ -14,9 +14,10 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 import torch.distributed as dist
+from torch import Tensor, nn
+
 from dpsl.train.data.collator import TOKEN_ATTRIBUTES, Collator
 from dpsl.train.data.dataset import IGNORED, ConversationDataset
-from torch import Tensor, nn
 
 TASK = "task"
 UNNAMED = "answer"

@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
 from dpsl.errors import DataError, DataProblem
 from dpsl.train.data.images import ImageLoader, image_problem
 from dpsl.train.data.json_list import kind, read_list
-from torch import Tensor, nn
-from torch.utils.data import Dataset
 
 _EXPECTED = 'expected a list of {"image": "a.png", "labels": {"digit": 3, …}}, labels from 0'
 

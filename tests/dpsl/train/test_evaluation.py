@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import nn
+
 from dpsl.train.data import Collator, ConversationDataset, DataSource, load_records
 from dpsl.train.data.dataset import IGNORED
 from dpsl.train.evaluation import evaluate_answers
-from torch import nn
-
 from priorlang.table.prior_table import PriorTable
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+
 from dpsl.errors import DataError
 from dpsl.train.image_labels import (
     ImageLabelDataset,

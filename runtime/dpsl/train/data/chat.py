@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dpsl.train.data.records import PLACEHOLDER, Turn
 from jinja2.exceptions import TemplateError
+
+from dpsl.train.data.records import PLACEHOLDER, Turn
 
 
 class ChatError(Exception):

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from dpsl.train.data.dataset import IGNORED, Sample
-from dpsl.train.data.token_classes import MODALITY, modality_codes
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from dpsl.train.data.dataset import IGNORED, Sample
+from dpsl.train.data.token_classes import MODALITY, modality_codes
 from priorlang.table.prior_table import PriorTable
 
 TOKEN_ATTRIBUTES = "token_attributes"

@@ -12,15 +12,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
 from dpsl.errors import DataError, DataProblem, DpslError
 from dpsl.train.data.chat import ChatError, ChatFormat
 from dpsl.train.data.images import ImageLoader
 from dpsl.train.data.records import Record, Turn
 from dpsl.train.data.token_classes import record_codes
-from numpy.typing import NDArray
-from torch import Tensor
-from torch.utils.data import Dataset
-
 from priorlang.table.prior_table import PriorTable
 
 IGNORED = -100

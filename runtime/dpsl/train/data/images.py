@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from dpsl.errors import DataError, DataProblem, DpslError
 from PIL import Image
 from torch import Tensor
+
+from dpsl.errors import DataError, DataProblem, DpslError
 
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
 """What Pillow raises on damaged files; a broken PNG chunk is a SyntaxError."""

@@ -19,7 +19,6 @@ from dpsl.errors import DataError, DataProblem
 from dpsl.train.data.images import image_problem
 from dpsl.train.data.json_list import kind, read_list
 from dpsl.train.data.token_classes import missing_member
-
 from priorlang.table.prior_table import PriorTable
 
 Complaint = tuple[str, str]

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
-from dpsl.errors import DpslError
 from numpy.typing import NDArray
 
+from dpsl.errors import DpslError
 from priorlang.table.prior_table import PriorTable, TableAttribute
 
 if TYPE_CHECKING:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from transformers import PreTrainedTokenizerFast
+
 from dpsl.train.data.chat import ChatError, ChatFormat
 from dpsl.train.data.records import Turn
-from transformers import PreTrainedTokenizerFast
 
 LLAVA_IN_PARTS = (
     "{% for message in messages %}{{ message['role'].upper() + ': ' }}"

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+
 from dpsl.errors import DpslError
 from dpsl.train.data import Collator, ConversationDataset, DataSource, count_tokens, load_records
 from dpsl.train.data.dataset import IGNORED
-
 from priorlang.table.prior_table import PriorTable, TableAttribute
 
 NAMES = ("instruct", "text", "prose", "caption")

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from dpsl.errors import DataError
-from dpsl.train.data.dataset import IGNORED, ConversationDataset
-from dpsl.train.data.records import DataSource, Record, Turn, load_records
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+
+from dpsl.errors import DataError
+from dpsl.train.data.dataset import IGNORED, ConversationDataset
+from dpsl.train.data.records import DataSource, Record, Turn, load_records
 
 WORDS = st.text(alphabet="abcde xyz.?'é\n7", min_size=1, max_size=20).map(str.strip).filter(bool)
 ROUNDS = st.lists(st.tuples(WORDS, WORDS), min_size=1, max_size=3)

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dpsl.errors import DataError
-from dpsl.train.data.records import DataSource, Turn, load_records
 from PIL import Image
 
+from dpsl.errors import DataError
+from dpsl.train.data.records import DataSource, Turn, load_records
 from priorlang.table.prior_table import PriorTable, TableAttribute
 
 Make = Callable[..., PriorTable]

@@ -105,11 +105,13 @@ def _check(
     findings = list(prior.findings)
     line = ""
     if not any(finding.severity is Severity.ERROR for finding in findings):
-        table = prior.table
+        spec, cells = prior.spec, prior.cells
+        assert cells is not None
+        layers = len(spec.model.routed)
+        distinct = {(cell.alpha, cell.weight) for cell in cells.priors.values() if cell is not None}
         line = (
-            f"{file}: {len(prior.spec.rules)} rules, {table.row.size} cells "
-            f"({len(table.layer)} layers × {table.class_count} token classes), "
-            f"{len(table.alpha)} distinct priors, {table.population_count} populations"
+            f"{file}: {len(spec.rules)} rules, {layers * spec.class_count} cells "
+            f"({layers} layers × {spec.class_count} token classes), {len(distinct)} distinct priors"
         )
     return findings, prior.sources, line
 

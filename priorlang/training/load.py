@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from os import PathLike
@@ -21,10 +20,7 @@ from priorlang.training.resolve import resolve_run, resolve_stage
 from priorlang.training.yaml_tree import Path, SourceTree, read_tree
 
 if TYPE_CHECKING:
-    from priorlang.syntax import SourceFile
-
-
-_TELLING_KEYS = {"model_name_or_path", "output_dir", "stages", "data", "upcycle", "learning_rate"}
+    pass
 
 
 @dataclass(frozen=True)
@@ -64,12 +60,6 @@ def read_plan(path: str | PathLike[str], set: Mapping[str, Any] | Iterable[str] 
         if not findings:
             return loaded
     raise PriorError(dict.fromkeys(findings))
-
-
-def is_training_file(source: SourceFile) -> bool:
-    """Whether a YAML file looks like a training file, not a prior: told by its top-level keys, even in broken YAML."""
-    keys = set(re.findall(r"^([A-Za-z_]+)[ \t]*:", source.text, re.MULTILINE))
-    return "priorlang" not in keys and bool(keys & _TELLING_KEYS)
 
 
 def _text_of(file: FilePath) -> str:

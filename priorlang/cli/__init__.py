@@ -31,6 +31,14 @@ COMMANDS = {
 class _LazyGroup(click.Group):
     """Imports the module of a subcommand when it is asked for: `validate` never waits for torch."""
 
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            # The reader of our output has gone, as in `priorlang validate … | head`: say nothing more to it.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(USAGE)
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
 
@@ -80,9 +88,6 @@ def main() -> None:
         error.show()
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
-    except BrokenPipeError:
-        # The reader of our output has gone, as in `priorlang validate … | head`: say nothing more to it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
         click.echo(f"error: {error}", err=True)
     except Exception:

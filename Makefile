@@ -33,7 +33,7 @@ types: install
 	$(BIN)/mypy
 
 unit: install
-	$(BIN)/pytest --numprocesses 2
+	$(BIN)/pytest --numprocesses 2 --dist loadgroup
 
 bench: install ## benchmarks: ratios against named peers
 	$(BIN)/python -m tests.benchmarks

@@ -17,7 +17,6 @@ from priorlang.diagnostics.finding import PriorError
 
 if TYPE_CHECKING:
     from dpsl.train.stage_data import DataRoom
-
     from priorlang.table.prior_table import PriorTable
     from priorlang.training.plan import TrainingPlan
 
@@ -125,7 +124,6 @@ def _begun(plan: TrainingPlan, tables: Tables, resolved: str, processes: int) ->
 def _resumed(run: Path, file: str | None, settings: tuple[str, ...]) -> Path:
     """The run to continue; where a training file is given as well, it must still say the same."""
     from dpsl.train.run_folder import RunFolderError, open_run_folder
-
     from priorlang.training.plan import TrainingPlan
 
     folder = open_run_folder(run.resolve())
@@ -180,17 +178,14 @@ def _train(run: Path, processes: int, data: DataRoom | None, *, quiet: bool) -> 
         page = _report(run)
         remark("", quiet=quiet)
         click.echo(f"run: {run}")
-        if page is not None:
-            click.echo(f"report: {page}")
+        click.echo(f"report: {page}")
 
 
-def _report(run: Path) -> Path | None:
-    """The run's page, where the engine can write one."""
-    try:
-        from dpsl.report import write_report
-    except ImportError:
-        return None
-    return Path(write_report(run))
+def _report(run: Path) -> Path:
+    """Write the run's page."""
+    from dpsl.report import write_report
+
+    return write_report(run)
 
 
 def _require_engine() -> None:

@@ -33,7 +33,8 @@ class CommentMap:
 def map_comments(document: t.Document) -> CommentMap:
     """Give every comment of a document to a part."""
     mapped = CommentMap()
-    parts = list(_parts(document))
+    # A flattened document holds statements of other files, whose places mean nothing here.
+    parts = [part for part in _parts(document) if part.file == document.span.file]
     # Of parts that begin together, the outermost takes what stands before; of those that end together,
     # the outermost takes what stands after, unless the statement goes on.
     outermost: dict[Position, Span] = {}

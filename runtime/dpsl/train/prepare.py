@@ -20,7 +20,6 @@ from dpsl.train.run_folder import (
     write_json,
     write_text,
 )
-
 from priorlang.table.prior_table import PriorTable
 from priorlang.training.plan import TrainingPlan
 
@@ -50,7 +49,7 @@ def prepare_run(
         if stage.prior is not None and stage.prior != plan.prior:
             _save(tables[stage.prior], run.stage(stage.name).prior_table)
     if plan.prior is not None:
-        shutil.copyfile(plan.prior, run.path / f"prior{plan.prior.suffix}")
+        _keep_source(plan.prior, run.path)
         _save(tables[plan.prior], run.prior_table)
     # The plan comes last: a folder with a plan is a run that can be resumed.
     write_json(run.plan, plan.model_dump(mode="json"))
@@ -83,3 +82,15 @@ def _version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
+
+
+def _keep_source(prior: Path, folder: Path) -> None:
+    """Keep the prior beside its table: as it is, or in one file with what it imports."""
+    from priorlang.phases import Prior
+    from priorlang.semantics.flatten import flattened
+
+    program = Prior.read(prior).program
+    if len(program.files) == 1:
+        shutil.copyfile(prior, folder / f"prior{prior.suffix}")
+    else:
+        (folder / "prior.prior").write_text(flattened(program), encoding="utf-8")

@@ -40,6 +40,7 @@ bench: install ## benchmarks: ratios against named peers
 
 docs: install ## write the generated parts of docs/
 	$(BIN)/python -m priorlang.diagnostics.pages > docs/findings.md
+	$(BIN)/python -m priorlang.syntax.grammar_page > docs/grammar.md
 	$(BIN)/priorlang schema prior > docs/schema/prior.json
 	$(BIN)/priorlang schema train > docs/schema/train.json
 

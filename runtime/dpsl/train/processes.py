@@ -35,6 +35,9 @@ def prepare_process() -> None:
 
     if not torch.cuda.is_available():
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
+        if "OMP_NUM_THREADS" not in os.environ:
+            # As under torchrun: threads that wait for each other stall whenever anything else runs.
+            torch.set_num_threads(1)
     _skip_inference_kernel()
     _quieten()
 

@@ -84,6 +84,8 @@ class Program:
 
 # --- strategies --------------------------------------------------------------------------------------
 
+seeds = st.integers(0, 2**32).map(Random)
+"""Sources of shuffling; hypothesis' own randomness shuffles too little."""
 NUMBERS = ("0.25", "0.5", "0.75", "1", "1e-1", "2.5", "3")
 _numbers = st.sampled_from(NUMBERS)
 
@@ -145,7 +147,9 @@ def _rule(
     base = draw(st.none() | st.none() | _value(layers, experts))
     shares: tuple[tuple[str, tuple[int, ...]], ...] = ()
     if isinstance(base, str) and draw(st.booleans()):
-        shares = ((draw(st.sampled_from(("0.25", "0.5"))), (draw(st.integers(0, experts - 1)),)),)
+        cut, first = draw(st.integers(1, experts - 1)), draw(st.integers(1, experts - 1))
+        targets = [tuple(range(first))] if first >= cut else [tuple(range(first)), tuple(range(first, cut))]
+        shares = tuple((draw(st.sampled_from(("0.25", "0.5"))), target) for target in targets)
     pushes = tuple(
         Push(verb, draw(_subset(range(experts))), draw(_scalar(layers)))
         for verb in draw(st.lists(st.sampled_from(("prefer", "prefer", "avoid")), max_size=2))
@@ -371,7 +375,8 @@ def _base(program: Program, rule: Rule, layer: int) -> tuple[Fraction, ...]:
     if not rule.shares:
         return (value,) * experts
     total = value * experts
-    ((part, target),) = rule.shares
-    given = {expert: total * Fraction(part) / len(target) for expert in target}
+    given = {
+        expert: total * Fraction(part) / len(target) for part, target in rule.shares for expert in target
+    }
     rest = (total - sum(given.values())) / (experts - len(given))
     return tuple(given.get(expert, rest) for expert in range(experts))

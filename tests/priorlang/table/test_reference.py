@@ -7,10 +7,20 @@ from dataclasses import replace
 from random import Random
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
 from prior_programs import findings_of, prior_of
-from random_programs import Asked, Program, asked, cells_of, override_each_other, programs, renamed, text_of
+from random_programs import (
+    Asked,
+    Program,
+    asked,
+    cells_of,
+    override_each_other,
+    programs,
+    renamed,
+    seeds,
+    text_of,
+)
 
 from priorlang.diagnostics.finding import Severity
 from priorlang.table.prior_table import PriorTable
@@ -78,7 +88,7 @@ def compare(program: Program, table: PriorTable) -> None:
 
 
 @settings(max_examples=40, deadline=None)
-@given(programs(), st.randoms(use_true_random=False))
+@given(programs(), seeds)
 def test_order_layout_and_names_of_parameters_mean_nothing(program: Program, random: Random) -> None:
     if expected_errors(program):
         return
@@ -94,7 +104,7 @@ def test_order_layout_and_names_of_parameters_mean_nothing(program: Program, ran
 
 
 @settings(max_examples=40, deadline=None)
-@given(programs(), st.randoms(use_true_random=False))
+@given(programs(), seeds)
 def test_the_order_of_rules_leaves_every_array_as_it_is(program: Program, random: Random) -> None:
     if expected_errors(program):
         return
@@ -119,6 +129,31 @@ def test_the_normal_form_changes_exactly_where_a_cell_does(program: Program) -> 
         assert before == after
     elif [_alpha_and_weight(x) for x in asked_before] != [_alpha_and_weight(x) for x in asked_after]:
         assert before != after
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("routed = 0..1", "routed = 1..2"),
+        ("layers = 3", "layers = 4"),
+        ("top_k = 1", "top_k = 2"),
+        ("weight 0.1", "weight 0.2"),
+        ("{ x, y }", "{ x, z }"),
+        ("0%: 0", "0%: 0.5"),
+        ("0%: 0, 9%: 1", "0: 0, 9: 1"),
+        ("split by m", "split by n"),
+        ("rule r: for m a", "rule r: for m b"),
+    ],
+)
+def test_whatever_training_sees_is_in_the_normal_form(before: str, after: str) -> None:
+    text = (
+        "priorlang 1 model { layers = 3 experts = 2 top_k = 1 routed = 0..1 }\n"
+        "attribute m { a, b } attribute n { x, y } default base 1 weight 0.1 split by m\n"
+        "schedule { 0%: 0, 9%: 1 }\nrule r: for m a prefer 0 by 1\n"
+    )
+    assert before in text
+    other = text.replace(before, after)
+    assert prior_of(text).table.header.normal_form != prior_of(other).table.header.normal_form
 
 
 def _alpha_and_weight(result: Asked | str | None) -> object:

@@ -77,7 +77,7 @@ def cells_in(region: Region, cells: list[Key]) -> list[Key]:
     ]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(programs().filter(sound), programs().filter(sound))
 def test_regions_rebuild_the_change(before: Program, after: Program) -> None:
     found = difference(text_of(before), text_of(after))

@@ -48,14 +48,14 @@ def test_any_text_is_judged(text: str) -> None:
     assert_placed(findings_of(text, "main.yaml"), text)
 
 
-@settings(max_examples=200)
+@settings(max_examples=120)
 @given(st.lists(st.sampled_from(WORDS), max_size=40), st.booleans())
 def test_any_soup_of_the_languages_words_is_judged(words: list[str], headed: bool) -> None:
     text = (HEAD if headed else "") + " ".join(words)
     assert_placed(findings_of(text), text)
 
 
-@settings(max_examples=200)
+@settings(max_examples=120)
 @given(st.lists(st.sampled_from(YAML_WORDS), max_size=20), st.sampled_from(["\n", " "]))
 def test_any_soup_of_yaml_is_judged(words: list[str], joint: str) -> None:
     text = YAML_HEAD + joint.join(words)

@@ -45,7 +45,7 @@ def expected_errors(program: Program) -> set[str]:
     return errors | ({"override-cycle"} if override_each_other(program) else set())
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(programs())
 def test_the_table_is_what_every_cell_asks_for(program: Program) -> None:
     errors = errors_of(program)

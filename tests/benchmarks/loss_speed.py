@@ -11,10 +11,11 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from dpsl.beta import BetaMarginals
-from dpsl.loss import shaping_loss_and_gradient
 from numpy.typing import NDArray
 from scipy.special import betainc, betaln
+
+from dpsl.beta import BetaMarginals
+from dpsl.loss import shaping_loss_and_gradient
 
 TOKENS, EXPERTS, POPULATIONS = 73_728, 16, 4
 ROUNDS = 7

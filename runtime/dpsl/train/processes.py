@@ -36,7 +36,9 @@ def prepare_process() -> None:
     if not torch.cuda.is_available():
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
         if "OMP_NUM_THREADS" not in os.environ:
-            # As under torchrun: threads that wait for each other stall whenever anything else runs.
+            # As under torchrun: threads that wait for each other stall whenever anything else runs. In the
+            # environment too, for accelerate sets the number again.
+            os.environ["OMP_NUM_THREADS"] = "1"
             torch.set_num_threads(1)
     _skip_inference_kernel()
     _quieten()

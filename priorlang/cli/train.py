@@ -175,17 +175,13 @@ def _train(run: Path, processes: int, data: DataRoom | None, *, quiet: bool) -> 
 
     launch(run, processes, quiet=quiet, data=data)
     if rank() == 0:
-        page = _report(run)
-        remark("", quiet=quiet)
+        from dpsl.report import findings_of_run, write_report
+
+        page = write_report(run)
+        for sentence in findings_of_run(run):
+            remark(f"- {sentence}", quiet=quiet)
         click.echo(f"run: {run}")
         click.echo(f"report: {page}")
-
-
-def _report(run: Path) -> Path:
-    """Write the run's page."""
-    from dpsl.report import write_report
-
-    return write_report(run)
 
 
 def _require_engine() -> None:

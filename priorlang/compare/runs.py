@@ -55,7 +55,7 @@ def _last_metrics(run: Path) -> dict[tuple[str, str], float]:
         if not isinstance(row, dict):
             continue
         for name, value in row.items():
-            wanted = name in _KEPT or name.startswith("eval_")
+            wanted = name in _KEPT or (name.startswith("eval_") and not name.endswith("_count"))
             if wanted and isinstance(value, int | float):
                 last[str(row.get("stage", "")), name] = float(value)
     return last

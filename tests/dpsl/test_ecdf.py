@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from dpsl.ecdf import BINS, RankMethod, Target, empirical_cdf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import rankdata
 from torch import Tensor
+
+from dpsl.ecdf import BINS, RankMethod, Target, empirical_cdf
 
 
 def targets(

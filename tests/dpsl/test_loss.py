@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-import dpsl
 import numpy as np
 import pytest
 import torch
-from dpsl.beta import BetaMarginals
-from dpsl.loss import shaping_loss_and_gradient
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.special import betainc, betaln
 from torch import Tensor
+
+import dpsl
+from dpsl.beta import BetaMarginals
+from dpsl.loss import shaping_loss_and_gradient
 
 TARGETS = {
     "eq4": lambda j, size: j / size,

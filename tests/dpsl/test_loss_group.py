@@ -9,6 +9,7 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+
 from dpsl.beta import BetaMarginals
 from dpsl.loss import ShapingResult, shaping_loss_and_gradient
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import dpsl
 import pytest
-from dpsl.errors import AttachError
 from tables import symmetric_table
 from tiny_models import dense, tiny
 
+import dpsl
+from dpsl.errors import AttachError
 from priorlang.table.prior_table import PriorTable
 
 WRONG_TABLES: dict[str, tuple[Callable[[], PriorTable], str]] = {

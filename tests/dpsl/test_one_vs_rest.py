@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from dpsl.one_vs_rest import gradient_to_logits, one_vs_rest
 from torch import Tensor
+
+from dpsl.one_vs_rest import gradient_to_logits, one_vs_rest
 
 
 def by_definition(logits_KN: Tensor) -> Tensor:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import dpsl
 import pytest
 import torch
 import transformers
+from tables import symmetric_table
+from tiny_models import BUILDERS, EXPERTS, LAYERS, TOP_K, VOCABULARY, batch, dense, llava, tiny
+from torch import nn
+
+import dpsl
 from dpsl.errors import AttachError
 from dpsl.routers.find import find_routers
 from dpsl.routers.found import FoundRouter, Scoring, layer_of
 from dpsl.routers.output import effective_logits, infer_scoring, read_output, with_combined
-from tables import symmetric_table
-from tiny_models import BUILDERS, EXPERTS, LAYERS, TOP_K, VOCABULARY, batch, dense, llava, tiny
-from torch import nn
 
 
 def qwen3_vl_moe() -> nn.Module:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import gc
 
-import dpsl
 import pytest
 import torch
-from dpsl.errors import AttachError
-from dpsl.loss import dirichlet_prior_shaping_loss
-from dpsl.routers.find import find_routers
 from tables import modality_table, symmetric_table
 from tiny_models import BUILDERS, EXPERTS, LAYERS, TOP_K, batch, tiny
 from torch import Tensor, nn
 
+import dpsl
+from dpsl.errors import AttachError
+from dpsl.loss import dirichlet_prior_shaping_loss
+from dpsl.routers.find import find_routers
 from priorlang.table.prior_table import UNSHAPED, PriorTable
 
 CHECKPOINTING = {

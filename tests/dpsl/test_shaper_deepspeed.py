@@ -18,11 +18,12 @@ STEPS = 4
 
 def _work(stage: int, checkpointing: str) -> None:
     import deepspeed
-    import dpsl
     from deepspeed.utils import safe_get_full_grad
-    from dpsl.routers.zero3 import set_leaf_modules
     from test_shaper import CHECKPOINTING, batch, codes, explicit_gradients, set_checkpointing, table_for
     from tiny_models import tiny
+
+    import dpsl
+    from dpsl.routers.zero3 import set_leaf_modules
 
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     model, table = tiny("upcycled"), table_for("upcycled")

@@ -5,13 +5,14 @@ from __future__ import annotations
 import multiprocessing
 from pathlib import Path
 
-import dpsl
 import pytest
 import torch
-from dpsl.upcycle.block import Router
 from tables import modality_table
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
+
+import dpsl
+from dpsl.upcycle.block import Router
 
 RANKS, LAYERS, EXPERTS, WIDTH = 2, 2, 4, 8
 TOKENS = (24, 40)

@@ -7,6 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy import stats
+from tables import modality_table, symmetric_table
+from torch import Tensor
+
 from dpsl.errors import StatisticsError
 from dpsl.shaping.accumulator import RoutingAccumulator, log_scores
 from dpsl.shaping.layout import table_layout
@@ -20,10 +24,6 @@ from dpsl.statistics import (
     score_quantile,
     score_spread,
 )
-from scipy import stats
-from tables import modality_table, symmetric_table
-from torch import Tensor
-
 from priorlang.table.prior_table import PriorTable
 
 EXPERTS, TOP_K = 4, 2

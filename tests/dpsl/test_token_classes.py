@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import dpsl
 import pytest
 import torch
-from dpsl.errors import AttachError
-from dpsl.shaping.token_classes import token_classes
 from tables import MODALITY, modality_table, symmetric_table
 from test_shaper import codes
 from tiny_models import batch, tiny
 from torch import Tensor
 
+import dpsl
+from dpsl.errors import AttachError
+from dpsl.shaping.token_classes import token_classes
 from priorlang.table.prior_table import UNSHAPED, TableAttribute
 
 

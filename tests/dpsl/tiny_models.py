@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import dpsl
 import torch
 import transformers
 from torch import nn
+
+import dpsl
 
 VOCABULARY = 48
 EXPERTS = 4

@@ -14,7 +14,7 @@ from pathlib import Path
 from dpsl.errors import DpslError
 from dpsl.train.run_folder import RunFolder, write_text
 
-__all__ = ["write_report"]
+__all__ = ["findings_of_run", "write_report"]
 
 
 def write_report(run_folder: Path, output: Path | None = None) -> Path:
@@ -40,3 +40,18 @@ def write_report(run_folder: Path, output: Path | None = None) -> Path:
     except OSError as error:
         raise DpslError(str(place), f"cannot be written ({error.strerror})", "name another file") from None
     return place
+
+
+def findings_of_run(run_folder: Path) -> list[str]:
+    """What the page says first, as sentences: whether routing follows the prior, and how accuracy moved.
+
+    Raises:
+        DpslError: there is no run in the folder.
+    """
+    from dpsl.report.accuracy import held_out_sets
+    from dpsl.report.read import read_run
+    from dpsl.report.routing import measured_stages
+    from dpsl.report.words import findings
+
+    run = read_run(Path(run_folder))
+    return findings(run, held_out_sets(run), measured_stages(run.stages))

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from dpsl.errors import DpslError
 from transformers import TrainingArguments
 
+from dpsl.errors import DpslError
 from priorlang.diagnostics.suggest import closest
 from priorlang.training.plan import StagePlan
 

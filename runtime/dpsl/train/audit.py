@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor, nn
+
 from dpsl.errors import DpslError
 from dpsl.regularizers import Regularizers
 from dpsl.routers.found import FoundRouter
 from dpsl.train.console import Console, number
 from dpsl.train.data.collator import TOKEN_ATTRIBUTES
 from dpsl.train.processes import gather_sum, world_size
-from torch import Tensor, nn
-
 from priorlang.table.prior_table import UNSHAPED, PriorTable
 
 

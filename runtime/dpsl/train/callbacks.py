@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from dpsl.train.console import Console
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from dpsl.train.console import Console
 
 
 class FlowCallback(TrainerCallback):  # type: ignore[misc]

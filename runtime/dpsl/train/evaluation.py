@@ -51,7 +51,8 @@ def evaluate_answers(
 
     Returns:
         `eval_loss`, nats per answer token; `eval_accuracy` over all answers; `eval_TASK_accuracy` of each
-        task.
+        task; beside each accuracy the number of answers that it is of, as `eval_count` and
+        `eval_TASK_count`.
     """
     tasks = [record.attributes.get(TASK, UNNAMED) for record in dataset.records]
     names = sorted(set(tasks))
@@ -73,12 +74,14 @@ def evaluate_answers(
         model.train(was_training)
     totals = _sum_over_ranks(totals, model)
     right_T, asked_T, loss_2 = totals[: len(names)], totals[len(names) : -2], totals[-2:]
-    by_task = {
-        f"{prefix}_{name}_accuracy": float(right_T[code[name]] / asked_T[code[name]]) for name in names
-    }
+    by_task: dict[str, float] = {}
+    for name in names:
+        right, asked = float(right_T[code[name]]), float(asked_T[code[name]])
+        by_task |= {f"{prefix}_{name}_accuracy": right / asked, f"{prefix}_{name}_count": asked}
     return {
         f"{prefix}_loss": float(loss_2[0] / loss_2[1]),
         f"{prefix}_accuracy": float(right_T.sum() / asked_T.sum()),
+        f"{prefix}_count": float(asked_T.sum()),
         **by_task,
     }
 

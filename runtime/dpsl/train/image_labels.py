@@ -126,7 +126,7 @@ def _patch_loss(logits_BPC: Tensor, labels_B: Tensor) -> Tensor:
 def evaluate_image_labels(
     model: nn.Module, dataset: ImageLabelDataset, *, batch_size: int = 128, prefix: str = "eval"
 ) -> dict[str, float]:
-    """`eval_NAME_accuracy` of each label, and `eval_loss`; with torch.distributed the same on every rank.
+    """`eval_NAME_accuracy` and `eval_NAME_count` of each label, and `eval_loss`; with torch.distributed the same on every rank.
 
     Every rank looks at every image: a tower's forward pass over a held-out set is cheap, and sharded
     parameters need all ranks to run the same passes anyway.
@@ -146,9 +146,10 @@ def evaluate_image_labels(
             loss += float(output["loss"]) * len(samples)
     finally:
         model.train(was_training)
-    accuracies = {
-        f"{prefix}_{n}_accuracy": float(r) / len(dataset) for n, r in zip(dataset.names, right_T, strict=True)
-    }
+    accuracies: dict[str, float] = {}
+    for name, right in zip(dataset.names, right_T, strict=True):
+        accuracies[f"{prefix}_{name}_accuracy"] = float(right) / len(dataset)
+        accuracies[f"{prefix}_{name}_count"] = float(len(dataset))
     return {f"{prefix}_loss": loss / len(dataset), **accuracies}
 
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from dpsl.train.processes import world_size
 from torch import Tensor, nn
+
+from dpsl.train.processes import world_size
 
 
 class ImageParts:

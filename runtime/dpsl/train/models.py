@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
+
 from dpsl.errors import DpslError
 from dpsl.train.parts import MODULE_NAMES, VISION_TOWER
 from dpsl.train.run_folder import replacing
 from dpsl.upcycle import load_model
-from torch import nn
-
 from priorlang.training.plan import ModelPlan, TrainingPlan
 
 

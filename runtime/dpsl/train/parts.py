@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dpsl.errors import AttachError, DpslError
-from dpsl.routers.find import find_routers
 from torch import nn
 
+from dpsl.errors import AttachError, DpslError
+from dpsl.routers.find import find_routers
 from priorlang.diagnostics.suggest import closest, listing
 
 VISION_TOWER, PROJECTOR, LANGUAGE_MODEL, ROUTERS, ALL = (

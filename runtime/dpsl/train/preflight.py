@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
+
 from dpsl.errors import DpslError
 from dpsl.routers.find import find_routers
 from dpsl.shaping.matching import match_routers
@@ -24,8 +26,6 @@ from dpsl.train.stage_data import IMAGE_LABELS, DataRoom, StageData
 from dpsl.upcycle.decoder import decoder_layers, dense_ffns
 from dpsl.upcycle.plan import UpcyclePlan, check_plan, resolve_layers
 from dpsl.upcycle.sparse import block_of_copies
-from torch import nn
-
 from priorlang.table.prior_table import UNSHAPED, PriorTable
 from priorlang.training.plan import StagePlan, TrainingPlan
 

@@ -91,6 +91,7 @@ def launched_together(work: Callable[[], Result]) -> Result | None:
     prepare_process()
     import deepspeed
     import torch.distributed as dist
+
     from dpsl.errors import DpslError
 
     deepspeed.init_distributed(verbose=False)

@@ -8,6 +8,8 @@ from functools import partial
 from typing import Any
 
 import torch
+from torch import nn
+
 from dpsl.regularizers import Regularizers, attach_regularizers
 from dpsl.regularizers.terms import Term
 from dpsl.shaper import attach
@@ -29,8 +31,6 @@ from dpsl.train.run_folder import RunFolder, replacing, write_json
 from dpsl.train.stage_data import IMAGE_LABELS, DataRoom, StageData
 from dpsl.train.trainer import StageTrainer
 from dpsl.upcycle import upcycle
-from torch import nn
-
 from priorlang.table.prior_table import PriorTable
 from priorlang.training.plan import StagePlan
 
@@ -222,7 +222,11 @@ def _measure(
     _record(given, {"step": trainer.state.global_step, **metrics})
     console.line(
         f"{given.plan.name}, held out: "
-        + ", ".join(f"{k.removeprefix('eval_')} {number(v)}" for k, v in metrics.items())
+        + ", ".join(
+            f"{name.removeprefix('eval_')} {number(value)}"
+            for name, value in metrics.items()
+            if not name.endswith("_count")
+        )
     )
     if shaper is not None:
         statistics = shaper.statistics()

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from dpsl.errors import DpslError
 from dpsl.train.data import Collator, ConversationDataset, DataSource, load_records
 from dpsl.train.evaluation import evaluate_answers
 from dpsl.train.image_labels import ImageLabelDataset, collate_image_labels, evaluate_image_labels
-from torch import nn
-
 from priorlang.table.prior_table import PriorTable
 from priorlang.training import plan as training
 

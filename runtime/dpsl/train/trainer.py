@@ -14,11 +14,12 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
+from torch import Tensor, nn
+from transformers import PrinterCallback, Trainer
+
 from dpsl.train.data.collator import TOKEN_ATTRIBUTES
 from dpsl.train.processes import barrier, gather_sum
 from dpsl.train.run_folder import StageFolder
-from torch import Tensor, nn
-from transformers import PrinterCallback, Trainer
 
 
 class StageTrainer(Trainer):  # type: ignore[misc]

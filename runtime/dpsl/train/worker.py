@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING
 from dpsl.errors import DpslError
 from dpsl.train.processes import barrier, end_with_parent, first_on_main, prepare_process, rank, world_size
 from dpsl.train.run_folder import RunFolder, RunFolderError, open_run_folder, replacing, write_json
-
 from priorlang.table.prior_table import PriorTable
 from priorlang.training.plan import StagePlan, TrainingPlan
 

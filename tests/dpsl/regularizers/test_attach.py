@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor, nn
+
 from dpsl.errors import AttachError
 from dpsl.regularizers import attach_regularizers
 from dpsl.regularizers.terms import Term
 from dpsl.routers.find import find_routers
 from dpsl.routers.output import chosen_experts, read_output
-from torch import Tensor, nn
-
 from tests.dpsl.tiny_models import VOCABULARY, tiny
 
 TERMS = (Term("z_loss", 0.3), Term("load_balance", 0.7, frozenset({1})))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import torch
-from dpsl.regularizers import load_balance, z_loss
 from hypothesis import given
 from hypothesis import strategies as st
+
+from dpsl.regularizers import load_balance, z_loss
 
 
 def random_case(seed: int, tokens: int, experts: int, top_k: int) -> tuple[torch.Tensor, torch.Tensor]:

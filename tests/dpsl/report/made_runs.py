@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+import priorlang
 from dpsl.shaping.layout import table_layout
 from dpsl.statistics import BINS, REACH, RoutingStatistics
 from dpsl.train.run_folder import RunFolder, write_json, write_text
-
-import priorlang
 from priorlang.table.prior_table import UNSHAPED, PriorTable
 
 PRIOR = """\

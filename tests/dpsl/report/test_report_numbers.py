@@ -7,15 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dpsl.report.accuracy import OVERALL, Accuracy, held_out_sets, moves
-from dpsl.report.read import read_run
-from dpsl.report.routing import group_routing, kind_of, kind_routing, layer_load, preferred_experts
-from dpsl.statistics import RoutingStatistics
 from hypothesis import given
 from hypothesis import strategies as st
 from made_runs import ACCURACY, QUESTIONS, compiled, follows, modality_prior, undecided, write_run
 
 import priorlang
+from dpsl.report.accuracy import OVERALL, Accuracy, held_out_sets, moves
+from dpsl.report.read import read_run
+from dpsl.report.routing import group_routing, kind_of, kind_routing, layer_load, preferred_experts
+from dpsl.statistics import RoutingStatistics
 
 SPECS = Path(priorlang.__file__).parents[1] / "specs"
 

@@ -8,9 +8,10 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from made_runs import compiled, follows, modality_prior, undecided, write_audit, write_run
+
 from dpsl.report import write_report
 from dpsl.report.figures.style import evenly_spaced, expert_colours
-from made_runs import compiled, follows, modality_prior, undecided, write_audit, write_run
 
 VOID = {"meta", "br", "hr", "img", "link", "input"}
 

@@ -6,11 +6,12 @@ import math
 from pathlib import Path
 
 import pytest
+from made_runs import STAGES, follows, modality_prior, write_run
+
 from dpsl.errors import DpslError
 from dpsl.report import write_report
 from dpsl.report.page import render_page
 from dpsl.report.read import read_run
-from made_runs import STAGES, follows, modality_prior, write_run
 
 
 @pytest.fixture

@@ -99,8 +99,10 @@ def test_accuracies_are_named_by_task(digits_data: Path, digits_processor: Any) 
         PerfectModel(), dataset, Collator(pad_token_id=0, image_token_id=2), prefix="held"
     )
     tasks = {"digit", "parity", "colour", "larger", "caption", "text-question"}
-    assert set(metrics) == {"held_loss", "held_accuracy", *(f"held_{task}_accuracy" for task in tasks)}
-    assert all(value == 1.0 for name, value in metrics.items() if name != "held_loss")
+    of_tasks = {f"held_{task}_{what}" for task in tasks for what in ("accuracy", "count")}
+    assert set(metrics) == {"held_loss", "held_accuracy", "held_count", *of_tasks}
+    assert all(value == 1.0 for name, value in metrics.items() if name.endswith("accuracy"))
+    assert metrics["held_count"] == len(dataset) == sum(metrics[f"held_{task}_count"] for task in tasks)
 
 
 class RecordingShaper:

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 import transformers
+from torch import nn
+
 from dpsl.train.image_parts import run_image_parts_always
 from dpsl.train.parts import train_only
-from torch import nn
 
 
 @pytest.fixture

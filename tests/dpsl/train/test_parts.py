@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import dpsl
 import pytest
 import transformers
-from dpsl.train.parts import PartsError, parts_of, train_only
 from torch import nn
+
+import dpsl
+from dpsl.train.parts import PartsError, parts_of, train_only
 
 
 @pytest.fixture

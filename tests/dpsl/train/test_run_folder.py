@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from dpsl.train.run_folder import (
     RunFolder,
     RunFolderError,

@@ -6,12 +6,13 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-import dpsl
 import pytest
 import torch
-from dpsl.errors import UpcycleError
 from tiny_models import batch, dense, llava
 from torch import nn
+
+import dpsl
+from dpsl.errors import UpcycleError
 
 MODELS: dict[str, Callable[[], nn.Module]] = {
     "qwen2 tied": lambda: dense("Qwen2", tie_word_embeddings=True),

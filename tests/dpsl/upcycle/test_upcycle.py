@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import copy
 
-import dpsl
 import pytest
 import torch
+from tiny_models import LAYERS, batch, dense, llava
+from torch import nn
+
+import dpsl
 from dpsl.errors import UpcycleError
 from dpsl.upcycle import Receipt
 from dpsl.upcycle.block import UpcycledMoE
-from tiny_models import LAYERS, batch, dense, llava
-from torch import nn
 
 FAMILIES = ("Qwen2", "Llama")
 

@@ -27,7 +27,9 @@ def test_page_is_up_to_date() -> None:
 @pytest.fixture(scope="module")
 def contextual() -> Lark:
     """Lark's own lexer over the same grammar, under strict: no conflict, no colliding terminals."""
-    return Lark(grammar_text(), parser="lalr", lexer="contextual", start=list(START_SYMBOLS), strict=True, **OPTIONS)
+    return Lark(
+        grammar_text(), parser="lalr", lexer="contextual", start=list(START_SYMBOLS), strict=True, **OPTIONS
+    )
 
 
 @pytest.mark.parametrize("path", sorted(LANGUAGE_FILES.glob("*.prior")), ids=lambda path: path.name)

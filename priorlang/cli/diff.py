@@ -20,7 +20,8 @@ from priorlang.diagnostics.finding import PriorError
 def command(before: str, after: str, output_format: str, settings: tuple[str, ...]) -> None:
     """Compare what two priors ask for; each is a prior file, a table or a run folder.
 
-    Exits with 0 where they mean the same, with 1 where they differ. --set applies to both.
+    Exits with 0 where they ask for the same, with 1 where they differ. Of two runs the results are shown
+    as well, and do not count. --set applies to both.
     """
     from priorlang.compare.difference import compare
     from priorlang.compare.load import load_subject

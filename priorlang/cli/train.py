@@ -68,6 +68,7 @@ def command(
             assert file is not None
             plan, tables, resolved = _read(file, settings)
             if dry_run:
+                _refuse_output(plan.output_dir)
                 _forecast(plan, tables, processes or 1, resolved=resolved)
                 return
             run, data = _begun(plan, tables, resolved, processes or 1)
@@ -87,10 +88,28 @@ def _read(file: str, settings: tuple[str, ...]) -> tuple[TrainingPlan, Tables, s
     """The plan, its compiled priors, and its resolved text."""
     from priorlang.phases import Prior
     from priorlang.training import load_plan, render_plan
+    from priorlang.training.model import model_of
 
     plan = load_plan(file, settings)
-    priors = {stage.prior: str(stage.prior) for stage in plan.stages if stage.prior is not None}
-    return plan, {path: Prior.read(name).table for path, name in priors.items()}, render_plan(plan)
+    tables: dict[Path, PriorTable] = {}
+    for stage in plan.stages:
+        if stage.prior is None or not stage.moe or stage.prior in tables:
+            continue
+        prior = Prior.read(stage.prior, model=model_of(plan, stage))
+        tables[stage.prior] = prior.table
+        if failed := [finding for finding in prior.findings if finding.name == "expectation-failed"]:
+            raise PriorError(failed)
+    for stage in plan.stages:
+        if stage.prior is not None and stage.prior not in tables:
+            tables[stage.prior] = Prior.read(stage.prior).table
+    return plan, tables, render_plan(plan)
+
+
+def _refuse_output(folder: Path) -> None:
+    """Refuse what a real run would refuse."""
+    from dpsl.train.run_folder import refuse_folder
+
+    refuse_folder(folder)
 
 
 def _forecast(plan: TrainingPlan, tables: Tables, processes: int, *, resolved: str | None) -> DataRoom:

@@ -115,7 +115,7 @@ def _side(region: Region, side: int) -> str:
 def _metric_lines(runs: tuple[MetricChange, ...]) -> list[str]:
     lines = ["\nat the end of each stage:"] if runs else ["\nneither run has metrics yet"]
     for item in runs[:METRICS_SHOWN]:
-        lines.append(f"  {item.stage:<16} {item.metric:<28} {_number(item.before)} → {_number(item.after)}")
+        lines.append(f"  {item.stage:<20} {item.metric:<28} {_number(item.before)} → {_number(item.after)}")
     if len(runs) > METRICS_SHOWN:
         lines.append(f"  … and {len(runs) - METRICS_SHOWN} more; --format json has them all")
     return lines

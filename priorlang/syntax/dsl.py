@@ -101,7 +101,7 @@ def _parse_in_pieces(source: SourceFile, comments: tuple[t.Comment, ...]) -> tup
 
 
 def _parse_chunk(file: str, chunk: Chunk) -> tuple[Any, list[t.Broken], list[Finding]]:
-    """Read one statement; where stray text follows a whole one, keep the statement and report the text."""
+    """Read one statement; where a misspelt one follows a whole one, keep the whole one."""
     from lark.exceptions import UnexpectedInput
 
     origin = Origin(file, chunk.line, chunk.column)
@@ -125,7 +125,9 @@ def _parse_chunk(file: str, chunk: Chunk) -> tuple[Any, list[t.Broken], list[Fin
             return None, [lost], findings
         word = stray.split(maxsplit=1)[0] if stray.strip() else ""
         meant = closest(word, STATEMENT_KEYWORDS) if word else None
-        return node, [_broken_statement(meant or "", stray, findings[0].span)], findings
+        if meant is None:
+            return None, [lost], findings
+        return node, [_broken_statement(meant, stray, findings[0].span)], findings
     return None, [lost], findings
 
 

@@ -66,6 +66,8 @@ def _diagnose(
     if word in KEYWORDS and wants_name and "STRING" in expected:
         fix = Fix(f'quote it: "{word}"', (Edit(span, f'"{word}"'),))
         return f"`{word}` is a keyword of the language, so as a name it must be quoted", fix
+    if word in {"for", "in"} and "$END" in expected and text.lstrip().startswith("rule"):
+        return f"`{word} …` stands before what the rule does: `rule name: for … in layers … prefer …`", None
     if word.startswith("-"):
         return "numbers are never negative; to lower a concentration, write `avoid … by`", None
     if word in {"==", "!="}:

@@ -98,7 +98,8 @@ def beta_in_logit(
 
     ell, a, b = np.broadcast_arrays(np.asarray(ell, np.float64), a, b)
     log_scale = betaln(a, b)
-    slope = np.exp(a * log_expit(ell) + b * log_expit(-ell) - log_scale)
+    with np.errstate(over="ignore"):
+        slope = np.exp(a * log_expit(ell) + b * log_expit(-ell) - log_scale)
     left = ell <= 0
     near, far = np.where(left, a, b), np.where(left, b, a)
     near_x, near_log_x = expit(-np.abs(ell)), log_expit(-np.abs(ell))

@@ -33,7 +33,8 @@ def find_routers(
         raise AttachError(
             type(model).__name__,
             "no router found",
-            "upcycle it with dpsl.upcycle, or use a transformers model that records router_logits",
+            "upcycle it (`upcycle: {experts: 4, top_k: 2}` in a training file, dpsl.upcycle in Python), "
+            "or use a transformers model that records router_logits",
         )
     routers.sort(key=lambda router: router.layer)
     for one, other in pairwise(routers):

@@ -64,7 +64,7 @@ def load_processor(source: str) -> Any:
     try:
         return AutoProcessor.from_pretrained(source)
     except (OSError, ValueError, KeyError) as error:
-        fix = "name the folder that has one: `processor: …` in the training file"
+        fix = "check the name, and the connection where it is a hub name; or name a folder: `processor: …`"
         raise ModelError(source, f"no processor or tokenizer here ({_first_line(error)})", fix) from None
 
 

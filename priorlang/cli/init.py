@@ -24,7 +24,7 @@ def command(folder: str, name: str, listing: bool, quiet: bool) -> None:
     """Start a project: copy a ready-made prior into DIR, with comments that teach."""
     from priorlang.diagnostics.suggest import closest
     from priorlang.files import write_whole
-    from priorlang.library import spec_names, spec_text
+    from priorlang.ready_made import spec_names, spec_text
 
     names = spec_names()
     if listing:

@@ -8,8 +8,8 @@ import pytest
 from click.testing import CliRunner
 
 from priorlang.cli.init import command
-from priorlang.library import spec_names
 from priorlang.phases import Prior
+from priorlang.ready_made import spec_names
 from priorlang.syntax.reformat import formatted
 
 

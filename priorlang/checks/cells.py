@@ -9,7 +9,7 @@ from priorlang.diagnostics.finding import Edit, Finding, Fix, Related, Severity
 from priorlang.diagnostics.span import Span
 from priorlang.semantics.exact import rounded
 from priorlang.semantics.spec import RuleSpec
-from priorlang.semantics.values import quoted
+from priorlang.syntax.phrases import quoted
 from priorlang.table.cells import CellPrior, Cells, Clash, Gap
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from priorlang.semantics.exact import ExactValue, LayerRamp, decimal_text
 from priorlang.semantics.spec import RuleSpec, Spec, Where
-from priorlang.semantics.values import quoted
+from priorlang.syntax.phrases import quoted
 
 
 def describe_rule(spec: Spec, rule: RuleSpec) -> str:

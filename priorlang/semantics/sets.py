@@ -10,8 +10,9 @@ from priorlang.diagnostics.span import Span
 from priorlang.diagnostics.suggest import closest, listing
 from priorlang.semantics.scope import Scope
 from priorlang.semantics.spec import AttributeSpec, Negation
-from priorlang.semantics.values import Values, quoted, unknown_name
+from priorlang.semantics.values import Values, unknown_name
 from priorlang.syntax import tree as t
+from priorlang.syntax.phrases import quoted
 
 Kind = Literal["experts", "layers"]
 

@@ -11,6 +11,7 @@ from priorlang.diagnostics.suggest import closest, listing
 from priorlang.semantics.exact import ExactValue, LayerRamp, OutOfRangeError, Scalar, exact
 from priorlang.semantics.scope import Scope
 from priorlang.syntax import tree as t
+from priorlang.syntax.phrases import quoted
 
 
 class Values:
@@ -129,13 +130,3 @@ def unknown_name(
         )
     hint = f"; there are {listing(names)}" if names else "; none is declared"
     return Finding("unknown-name", Severity.ERROR, message + hint, span)
-
-
-def quoted(name: str) -> str:
-    """A name as the DSL writes it: in quotes where it must be."""
-    import re
-
-    from priorlang.syntax.keywords import KEYWORDS
-
-    plain = re.fullmatch(r"[A-Za-z_][\w-]*(?:[./][\w-]+)*", name)
-    return name if plain and name not in KEYWORDS else f'"{name}"'

@@ -20,9 +20,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from dpsl.arguments import Reduction, check_alpha, check_logits, check_options, check_population
-from dpsl.beta import BetaMarginals
 from dpsl.blocks import token_blocks
 from dpsl.ecdf import RankMethod, Target, empirical_cdf
+from dpsl.marginals import BetaMarginals
 from dpsl.one_vs_rest import OneVsRest, gradient_to_logits, one_vs_rest
 
 if TYPE_CHECKING:

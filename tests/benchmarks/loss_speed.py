@@ -14,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 from scipy.special import betainc, betaln
 
-from dpsl.beta import BetaMarginals
 from dpsl.loss import shaping_loss_and_gradient
+from dpsl.marginals import BetaMarginals
 
 TOKENS, EXPERTS, POPULATIONS = 73_728, 16, 4
 ROUNDS = 7

@@ -14,8 +14,8 @@ from scipy.special import betainc, betaln
 from torch import Tensor
 
 import dpsl
-from dpsl.beta import BetaMarginals
 from dpsl.loss import shaping_loss_and_gradient
+from dpsl.marginals import BetaMarginals
 
 TARGETS = {
     "eq4": lambda j, size: j / size,

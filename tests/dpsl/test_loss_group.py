@@ -10,8 +10,8 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from dpsl.beta import BetaMarginals
 from dpsl.loss import ShapingResult, shaping_loss_and_gradient
+from dpsl.marginals import BetaMarginals
 
 ALPHA_RK = torch.tensor([[0.75, 0.5, 2.0], [1.0, 1.0, 1.0], [3.0, 1.0, 0.5]])
 WEIGHT_R = torch.tensor([0.5, 1.0, 2.0])

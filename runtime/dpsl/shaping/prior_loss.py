@@ -8,8 +8,8 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor
 
-from dpsl.beta import BetaMarginals
 from dpsl.loss import ShapingResult, shaping_loss_and_gradient
+from dpsl.marginals import BetaMarginals
 from dpsl.shaping.layout import LayerLayout
 from priorlang.table.prior_table import PriorTable
 

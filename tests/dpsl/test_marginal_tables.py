@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy.stats import beta
 
-from dpsl.beta import BetaMarginals
+from dpsl.marginals import BetaMarginals
 from priorlang.table.marginals import CDF_ERROR, SLOPE_ERROR, build_marginals
 
 ALPHA_RK = torch.tensor([[0.05, 0.75, 3.0], [1.0, 1.0, 1.0], [1000.0, 0.2, 50.0]], dtype=torch.float64)

@@ -17,7 +17,9 @@ from priorlang.diagnostics.human import Style, render
 from priorlang.syntax.source import MAXIMUM_BYTES
 
 # Findings that say a file could not be had at all: the command's own exit code is about usage and I/O then.
-IO_FINDINGS = frozenset({"missing-file", "unreadable-file", "unwritable-file", "invalid-table"})
+IO_FINDINGS = frozenset(
+    {"missing-file", "unreadable-file", "unwritable-file", "invalid-table", "invalid-routing"}
+)
 
 
 def write_json(document: Mapping[str, Any] | list[Any]) -> None:

@@ -67,6 +67,12 @@ _ENTRIES = (
         "The prior has more cells than the compiler takes.",
         "Use fewer members, or fewer routed layers.",
     ),
+    Entry(
+        "PL111",
+        "invalid-routing",
+        "There is no routing to read: no run, no statistics in it, or a file of another kind.",
+        "Name the folder of a run that measured held-out data, or of one of its stages.",
+    ),
     # PL2: names and values
     Entry(
         "PL201",
@@ -212,6 +218,20 @@ _ENTRIES = (
         "load-imbalance",
         "The prior asks some experts to carry far more than others.",
         "Balance the preferences, or say that it is meant.",
+        True,
+    ),
+    Entry(
+        "PL610",
+        "prior-mismatch",
+        "Before the prior is on, the router sends tokens to other experts than the prior would.",
+        "Check which experts the rule prefers, and at which tokens; docs/checks/routing.md says what is measured.",
+        True,
+    ),
+    Entry(
+        "PL611",
+        "not-attained",
+        "The prior is on, and the routing is not distributed as it asks.",
+        "Raise the weight, train longer or give routers a higher learning rate; or fit the prior that is there.",
         True,
     ),
     # PL7: training files

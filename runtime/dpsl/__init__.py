@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from dpsl.loss import dirichlet_prior_shaping_loss
     from dpsl.module import DirichletPriorShaping
     from dpsl.shaper import Shaper, attach
-    from dpsl.statistics import RoutingStatistics
     from dpsl.upcycle.api import upcycle
     from dpsl.upcycle.storage import load_model
+    from priorlang.routing.statistics import RoutingStatistics
 
 _HOMES = {
     "DirichletPriorShaping": "dpsl.module",
-    "RoutingStatistics": "dpsl.statistics",
+    "RoutingStatistics": "priorlang.routing.statistics",
     "Shaper": "dpsl.shaper",
     "attach": "dpsl.shaper",
     "dirichlet_prior_shaping_loss": "dpsl.loss",

@@ -30,10 +30,6 @@ class UpcycleError(DpslError):
     """A model cannot be made a mixture of experts as asked."""
 
 
-class StatisticsError(DpslError):
-    """A file of routing statistics cannot be read."""
-
-
 @dataclass(frozen=True)
 class DataProblem:
     """One thing wrong with the data: where, what, and what to do about it."""

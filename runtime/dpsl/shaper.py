@@ -25,7 +25,7 @@ from dpsl.shaping.prior_loss import PriorLoss, Ranks, Scope, Target
 from dpsl.shaping.router_hook import RouterHook
 from dpsl.shaping.schedule import schedule_factor
 from dpsl.shaping.token_classes import Codes, token_classes
-from dpsl.statistics import RoutingStatistics
+from priorlang.routing.statistics import RoutingStatistics
 from priorlang.table.prior_table import PriorTable
 
 

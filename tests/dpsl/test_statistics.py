@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,10 +12,10 @@ from scipy import stats
 from tables import modality_table, symmetric_table
 from torch import Tensor
 
-from dpsl.errors import StatisticsError
 from dpsl.shaping.accumulator import RoutingAccumulator, log_scores
 from dpsl.shaping.layout import table_layout
-from dpsl.statistics import (
+from priorlang.diagnostics.finding import PriorError
+from priorlang.routing.statistics import (
     GRID_P,
     RoutingStatistics,
     group_alpha,
@@ -34,12 +35,12 @@ def sampled(alpha: list[float], tokens: int, seed: int = 0) -> Tensor:
     return torch.from_numpy(np.log(np.random.default_rng(seed).dirichlet(alpha, tokens))).float()
 
 
-def gathered(table: PriorTable, logits_NK: Tensor, group_N: Tensor, passes: int = 1) -> RoutingStatistics:
+def gathered(table: PriorTable, logits_NK: Tensor, class_N: Tensor, passes: int = 1) -> RoutingStatistics:
     accumulator = RoutingAccumulator(table_layout(table), EXPERTS)
     log_p_NK, ell_NK = log_scores(logits_NK)
     for _ in range(passes):
         for position in range(len(table.layer)):
-            accumulator.add(position, log_p_NK, ell_NK, logits_NK.topk(TOP_K).indices, group_N)
+            accumulator.add(position, log_p_NK, ell_NK, logits_NK.topk(TOP_K).indices, class_N)
     return accumulator.statistics(table)
 
 
@@ -63,6 +64,8 @@ def test_sums_against_a_loop() -> None:
         rows = np.flatnonzero(group_N.numpy() == group)
         assert found.tokens[group] == 2 * len(rows)
         assert found.load[group].tolist() == [2 * int((chosen_Nk[rows] == k).sum()) for k in range(EXPERTS)]
+        top_N = p_NK[rows].argmax(1)
+        assert found.top[group].tolist() == [2 * int((top_N == k).sum()) for k in range(EXPERTS)]
         assert found.probability[group] == pytest.approx(2 * p_NK[rows].sum(0), rel=1e-5)
         assert found.log_probability[group] == pytest.approx(2 * np.log(p_NK[rows]).sum(0), rel=1e-5)
         for expert in range(EXPERTS):
@@ -139,30 +142,74 @@ def test_a_file_holds_all_of_it(tmp_path: Path) -> None:
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
     read = RoutingStatistics.read(path)
     assert read.group_name == written.group_name
-    for name in (
-        "layer",
-        "group_layer",
-        "group_population",
-        "tokens",
-        "load",
-        "probability",
-        "log_probability",
-        "bins",
-    ):
-        before, after = getattr(written, name), getattr(read, name)
-        assert before.dtype == after.dtype
-        assert np.array_equal(before, after)
+    assert_same_arrays(written, read)
+    assert_same_arrays(written.classes, read.classes)
+
+
+def assert_same_arrays(written: Any, read: Any) -> None:
+    for name, before in vars(written).items():
+        if isinstance(before, np.ndarray):
+            after = getattr(read, name)
+            assert before.dtype == after.dtype
+            assert np.array_equal(before, after)
+
+
+@pytest.mark.parametrize("by_class", [True, False])
+def test_classes_add_up_to_groups(by_class: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two classes of one population, as an unshaped prior has them."""
+    table = symmetric_table(2)
+    monkeypatch.setattr("priorlang.routing.class_sums.MAXIMUM_SUMS", 10**6 if by_class else 0)
+    class_N = torch.arange(90) % 3 - 1
+    found = gathered(table, sampled([1.0] * EXPERTS, 90), class_N.clamp(max=table.class_count - 1))
+    assert found.tokens.tolist() == [60, 60]
+    assert (found.classes is not None) == by_class
+    if found.classes is not None:
+        for name in ("tokens", "load", "top", "probability", "log_probability"):
+            np.testing.assert_allclose(getattr(found.classes, name).sum(1), getattr(found, name))
+
+
+def test_a_class_has_its_own_sums() -> None:
+    table = modality_table(2)
+    class_N = torch.arange(60) % 2
+    logits_NK = sampled([1.0] * EXPERTS, 60)
+    found = gathered(table, logits_NK, class_N)
+    assert found.classes is not None
+    assert found.classes.tokens.tolist() == [[30, 30], [30, 30]]
+    assert (
+        found.classes.top[1, 1].tolist()
+        == np.bincount(logits_NK[1::2].argmax(-1), minlength=EXPERTS).tolist()
+    )
+    np.testing.assert_allclose(found.classes.log_probability.reshape(4, -1), found.log_probability)
 
 
 def test_wrong_files_are_named(tmp_path: Path) -> None:
     from safetensors.numpy import save_file
 
     path = tmp_path / "routing.safetensors"
-    with pytest.raises(StatisticsError, match="no such file"):
+    with pytest.raises(PriorError, match="there is no file"):
         RoutingStatistics.read(path)
     path.write_bytes(b"not a file of tensors")
-    with pytest.raises(StatisticsError, match="cannot be read"):
+    with pytest.raises(PriorError, match="cannot be read"):
         RoutingStatistics.read(path)
     save_file({"layer": np.zeros(2)}, path)
-    with pytest.raises(StatisticsError, match="no routing statistics"):
+    with pytest.raises(PriorError, match="no routing statistics"):
         RoutingStatistics.read(path)
+    save_file({"layer": np.zeros(2)}, path, metadata={"routing": '{"version": 1}'})
+    with pytest.raises(PriorError, match="version 1"):
+        RoutingStatistics.read(path)
+
+
+@pytest.mark.parametrize("array", ["tokens", "bins", "class_top", "layer"])
+def test_arrays_that_do_not_fit_are_refused(tmp_path: Path, array: str) -> None:
+    from safetensors import safe_open
+    from safetensors.numpy import save_file
+
+    path = tmp_path / "routing.safetensors"
+    gathered(modality_table(2), sampled([1.0] * EXPERTS, 60), torch.arange(60) % 2).save(path)
+    with safe_open(str(path), framework="numpy") as file:
+        metadata = file.metadata()
+        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    for spoilt in ({**arrays, array: arrays[array][:-1]}, {k: v for k, v in arrays.items() if k != array}):
+        save_file(spoilt, path, metadata=metadata)
+        with pytest.raises(PriorError, match="damaged"):
+            RoutingStatistics.read(path)

@@ -64,6 +64,8 @@ LOWER_MAY_NOT = {
     "syntax": {"semantics", "table", "checks", "compare", "cli"},
     "semantics": {"table", "checks", "compare", "cli"},
     "table": {"compare", "cli"},
+    "routing": {"checks", "compare", "fit", "cli"},
+    "fit": {"compare", "cli"},
     "checks": {"compare", "cli"},
     "compare": {"cli"},
 }

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from dpsl.errors import DpslError, StatisticsError
-from dpsl.statistics import RoutingStatistics
+from dpsl.errors import DpslError
 from dpsl.train.run_folder import RunFolder, read_metrics
 from priorlang.diagnostics.finding import PriorError
+from priorlang.routing.statistics import RoutingStatistics
 from priorlang.table.prior_table import PriorTable
 
 Row = Mapping[str, Any]
@@ -176,7 +176,7 @@ class _Reading:
     def part(self, path: Path, read: Callable[[Path], Part], otherwise: Part) -> Part:
         try:
             return read(path) if path.is_file() else otherwise
-        except (OSError, ValueError, PriorError, StatisticsError):
+        except (OSError, ValueError, PriorError):
             self.remarks.append(f"{path.name} cannot be read, so what it holds is left out.")
             return otherwise
 

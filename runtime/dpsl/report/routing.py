@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dpsl.report.read import StageRecord
-from dpsl.statistics import (
+from priorlang.routing.statistics import (
     RoutingStatistics,
     group_alpha,
     ks_distance,

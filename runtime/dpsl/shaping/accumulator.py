@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from dpsl.shaping.layout import TableLayout
-from dpsl.statistics import BINS, REACH, RoutingStatistics
+from priorlang.routing.class_sums import ClassSums, keeps_classes
+from priorlang.routing.statistics import BINS, REACH, RoutingStatistics
 from priorlang.table.prior_table import PriorTable
 
 
 class RoutingAccumulator:
-    """Counts and sums for each group of tokens and each expert.
+    """Counts and sums for each group of tokens and each expert; for each token class where these are few.
 
     Args:
         layout: the groups.
@@ -21,6 +24,8 @@ class RoutingAccumulator:
     def __init__(self, layout: TableLayout, experts: int) -> None:
         self._layout = layout
         self._experts = experts
+        self._classes = len(layout.layers[0].group_C) if layout.layers else 0
+        self._by_class = keeps_classes(len(layout.layers), self._classes, experts)
         self._totals: _Totals | None = None
 
     def reset(self) -> None:
@@ -28,7 +33,7 @@ class RoutingAccumulator:
         self._totals = None
 
     def add(
-        self, position: int, log_p_NK: Tensor, ell_NK: Tensor, indices_Nk: Tensor, group_N: Tensor
+        self, position: int, log_p_NK: Tensor, ell_NK: Tensor, indices_Nk: Tensor, class_N: Tensor
     ) -> Tensor:
         """Add one pass of a layer; returns the top-k slots each expert took there.
 
@@ -37,53 +42,81 @@ class RoutingAccumulator:
             log_p_NK: log-probabilities.
             ell_NK: the one-vs-rest logits ℓ.
             indices_Nk: chosen experts.
-            group_N: the token's group within the layer, -1 where it does not count.
+            class_N: the token's class, -1 where it does not count.
         """
         totals = self._on(log_p_NK.device)
-        layer, experts = self._layout.layers[position], self._experts
-        # Tokens that do not count go to a group past the last, which is never read: so none are selected,
-        # and the device never waits for their number.
-        spare = len(self._layout.group_name)
-        slot_N = torch.where(group_N < 0, spare, group_N + layer.first_group)
+        layer, experts = self._layout.layers[position].on(log_p_NK.device), self._experts
+        groups, slots = len(self._layout.group_name), self._slots
+        # Tokens that do not count go to a slot past the last, which is never read: so none are selected, and
+        # the device never waits for their number.
+        counts_N = class_N >= 0
+        known_N = class_N.clamp(min=0)
+        group_N = torch.where(counts_N, layer.group_C[known_N] + layer.first_group, groups)
+        own_N = torch.where(counts_N, known_N + position * self._classes, slots)
+        slot_N = own_N if self._by_class else group_N
         wide_NK = log_p_NK.double()
-        totals.tokens.index_add_(0, slot_N, torch.ones_like(slot_N))
+        one_N = torch.ones_like(slot_N)
+        totals.tokens.index_add_(0, slot_N, one_N)
         totals.probability.index_add_(0, slot_N, wide_NK.exp())
         totals.log_probability.index_add_(0, slot_N, wide_NK)
+        totals.top.view(-1).index_add_(0, slot_N * experts + log_p_NK.argmax(-1), one_N)
 
-        cell_NK = slot_N[:, None] * experts + torch.arange(experts, device=slot_N.device)
+        cell_NK = group_N[:, None] * experts + torch.arange(experts, device=slot_N.device)
         bin_NK = ((ell_NK.nan_to_num(0.0) + REACH) * (BINS / (2 * REACH))).long().clamp(0, BINS - 1)
         one = torch.ones((), dtype=torch.int32, device=slot_N.device)
         totals.bins.view(-1).index_add_(0, (cell_NK * BINS + bin_NK).flatten(), one.expand(cell_NK.numel()))
 
-        load = torch.zeros((spare + 1) * experts, dtype=torch.int64, device=slot_N.device)
+        load = torch.zeros((slots + 1) * experts, dtype=torch.int64, device=slot_N.device)
         chosen = (slot_N[:, None] * experts + indices_Nk).flatten()
-        load = load.index_add_(0, chosen, torch.ones_like(chosen)).view(spare + 1, experts)
+        load = load.index_add_(0, chosen, torch.ones_like(chosen)).view(slots + 1, experts)
         totals.load.add_(load)
-        return load[:spare].sum(0)
+        return load[:slots].sum(0)
 
     def statistics(self, table: PriorTable) -> RoutingStatistics:
         """What was added, on all ranks where torch.distributed runs: every rank must ask."""
         distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
         nccl = distributed and torch.distributed.get_backend() == "nccl"
-        totals = self._totals or _Totals.zeros(
-            self._slots, self._experts, torch.device("cuda" if nccl else "cpu")
-        )
+        totals = self._totals or self._zeros(torch.device("cuda" if nccl else "cpu"))
         if distributed and torch.distributed.get_world_size() > 1:
             totals = totals.summed_over_ranks()
-        arrays = [tensor[: len(self._layout.group_name)].cpu().numpy().copy() for tensor in totals.tensors()]
-        tokens, load, probability, log_probability, bins = arrays
+        layout = self._layout
+        *sums, bins = (tensor[:-1].cpu().numpy().copy() for tensor in totals.tensors())
+        grouped = [self._by_group(array) for array in sums] if self._by_class else sums
+        tokens, load, top, probability, log_probability = grouped
         return RoutingStatistics.of(
-            table.layer, self._layout.group_layer, self._layout.group_name, self._layout.group_population,
-            tokens=tokens, load=load, probability=probability, log_probability=log_probability, bins=bins,
+            table.layer, layout.group_layer, layout.group_name, layout.group_population,
+            tokens=tokens, load=load, top=top, probability=probability, log_probability=log_probability,
+            bins=bins, classes=self._class_sums(sums) if self._by_class else None,
         )  # fmt: skip
+
+    def _class_sums(self, sums: list[NDArray[np.float64]]) -> ClassSums:
+        shape = (len(self._layout.layers), self._classes)
+        tokens, load, top, probability, log_probability = (
+            array.reshape(shape + array.shape[1:]) for array in sums
+        )
+        return ClassSums.of(
+            tokens=tokens, load=load, top=top, probability=probability, log_probability=log_probability
+        )
+
+    def _by_group(self, array: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Sums of classes → sums of groups."""
+        group = np.concatenate(
+            [layer.group_C.cpu().numpy() + layer.first_group for layer in self._layout.layers]
+        )
+        summed = np.zeros((len(self._layout.group_name), *array.shape[1:]), array.dtype)
+        np.add.at(summed, group, array)
+        return summed
 
     @property
     def _slots(self) -> int:
-        return len(self._layout.group_name) + 1
+        return len(self._layout.layers) * self._classes if self._by_class else len(self._layout.group_name)
+
+    def _zeros(self, device: torch.device) -> _Totals:
+        return _Totals.zeros(self._slots + 1, len(self._layout.group_name) + 1, self._experts, device)
 
     def _on(self, device: torch.device) -> _Totals:
         if self._totals is None:
-            self._totals = _Totals.zeros(self._slots, self._experts, device)
+            self._totals = self._zeros(device)
         return self._totals
 
 
@@ -97,32 +130,35 @@ def log_scores(logits_NK: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class _Totals:
-    """The sums, one row for each group."""
+    """The sums, one row for each slot (of `bins`: for each group), and a last one for what does not count."""
 
     def __init__(
-        self, tokens: Tensor, load: Tensor, probability: Tensor, log_probability: Tensor, bins: Tensor
-    ) -> None:
+        self, tokens: Tensor, load: Tensor, top: Tensor, probability: Tensor, log_probability: Tensor,
+        bins: Tensor,
+    ) -> None:  # fmt: skip
         self.tokens = tokens
         self.load = load
+        self.top = top
         self.probability = probability
         self.log_probability = log_probability
         self.bins = bins
 
     @classmethod
-    def zeros(cls, slots: int, experts: int, device: torch.device) -> _Totals:
+    def zeros(cls, slots: int, groups: int, experts: int, device: torch.device) -> _Totals:
         def of(dtype: torch.dtype, *shape: int) -> Tensor:
-            return torch.zeros(slots, *shape, dtype=dtype, device=device)
+            return torch.zeros(shape, dtype=dtype, device=device)
 
         return cls(
-            of(torch.int64),
-            of(torch.int64, experts),
-            of(torch.float64, experts),
-            of(torch.float64, experts),
-            of(torch.int32, experts, BINS),
+            of(torch.int64, slots),
+            of(torch.int64, slots, experts),
+            of(torch.int64, slots, experts),
+            of(torch.float64, slots, experts),
+            of(torch.float64, slots, experts),
+            of(torch.int32, groups, experts, BINS),
         )
 
     def tensors(self) -> tuple[Tensor, ...]:
-        return self.tokens, self.load, self.probability, self.log_probability, self.bins
+        return self.tokens, self.load, self.top, self.probability, self.log_probability, self.bins
 
     def summed_over_ranks(self) -> _Totals:
         """A copy with every rank's sums; the ranks' own stay as they are."""

@@ -87,7 +87,7 @@ class RouterHook:
             result = self.loss.of_layer(self.layout, fixed_NK, known_N, group_N, factor)
             step.keep(self.layout.layer, fixed_NK, result.gradient_NK)
             value = result.value
-        self._watch(read, fixed_NK, group_N, value)
+        self._watch(read, fixed_NK, class_N, value)
         return self._attached(step, output, read, logits_NK) if factor else output
 
     def _again(self, output: Any) -> Any:
@@ -101,12 +101,12 @@ class RouterHook:
         return with_combined(output, read, combined)
 
     @torch.no_grad()
-    def _watch(self, read: RouterOutput, logits_NK: Tensor, group_N: Tensor, value: Tensor | None) -> None:
+    def _watch(self, read: RouterOutput, logits_NK: Tensor, class_N: Tensor, value: Tensor | None) -> None:
         indices_Nk = chosen_experts(read, self.loss.table.header.top_k)
         # Padding may hold anything, and NaN times 0 is NaN.
-        log_p_NK, ell_NK = log_scores(logits_NK.masked_fill((group_N < 0)[:, None], 0.0))
-        load_K = self.accumulator.add(self.position, log_p_NK, ell_NK, indices_Nk, group_N)
-        self.metrics.add(self.position, log_p_NK, load_K, (group_N >= 0).double(), value)
+        log_p_NK, ell_NK = log_scores(logits_NK.masked_fill((class_N < 0)[:, None], 0.0))
+        load_K = self.accumulator.add(self.position, log_p_NK, ell_NK, indices_Nk, class_N)
+        self.metrics.add(self.position, log_p_NK, load_K, (class_N >= 0).double(), value)
 
     def _read(self, output: Any) -> tuple[RouterOutput, Tensor]:
         header = self.loss.table.header

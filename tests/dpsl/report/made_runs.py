@@ -11,8 +11,8 @@ import numpy as np
 
 import priorlang
 from dpsl.shaping.layout import table_layout
-from dpsl.statistics import BINS, REACH, RoutingStatistics
 from dpsl.train.run_folder import RunFolder, write_json, write_text
+from priorlang.routing.statistics import BINS, REACH, RoutingStatistics
 from priorlang.table.prior_table import UNSHAPED, PriorTable
 
 PRIOR = """\
@@ -58,6 +58,7 @@ def statistics_of(table: PriorTable, scores: Callable[[int], np.ndarray]) -> Rou
         layout.group_population,
         tokens=[len(p_NK) for p_NK in samples],
         load=[_load(p_NK, table.header.top_k) for p_NK in samples],
+        top=[_load(p_NK, 1) for p_NK in samples],
         probability=[p_NK.sum(0) for p_NK in samples],
         log_probability=[np.log(p_NK).sum(0) for p_NK in samples],
         bins=[_bins(p_NK) for p_NK in samples],

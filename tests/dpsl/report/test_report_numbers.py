@@ -15,7 +15,7 @@ import priorlang
 from dpsl.report.accuracy import OVERALL, Accuracy, held_out_sets, moves
 from dpsl.report.read import read_run
 from dpsl.report.routing import group_routing, kind_of, kind_routing, layer_load, preferred_experts
-from dpsl.statistics import RoutingStatistics
+from priorlang.routing.statistics import RoutingStatistics
 
 SPECS = Path(priorlang.__file__).parents[1] / "specs"
 
@@ -64,7 +64,7 @@ def test_a_group_without_tokens_is_unknown_and_counts_for_nothing(tmp_path: Path
     full = follows(table)
     empty = RoutingStatistics.of(
         full.layer, full.group_layer, full.group_name, full.group_population,
-        tokens=full.tokens * 0, load=full.load * 0, probability=full.probability * 0,
+        tokens=full.tokens * 0, load=full.load * 0, top=full.top * 0, probability=full.probability * 0,
         log_probability=full.log_probability * 0, bins=full.bins * 0,
     )  # fmt: skip
     groups = group_routing(empty, table)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from dpsl.statistics import RoutingStatistics
 from dpsl.train.run_folder import RunFolderError, create_run_folder, write_json
 from dpsl.train.worker import check_processes
+from priorlang.routing.statistics import RoutingStatistics
 from tests.dpsl.train.training_files import ONE_SHAPED_STAGE, rows, train, write_training_file
 
 pytestmark = pytest.mark.xdist_group("processes")

@@ -12,8 +12,8 @@ import pytest
 
 import dpsl
 from dpsl.routers.find import find_routers
-from dpsl.statistics import RoutingStatistics
 from dpsl.train.run_folder import RunFolder
+from priorlang.routing.statistics import RoutingStatistics
 from priorlang.table.prior_table import PriorTable
 from priorlang.training import load_plan
 from tests.dpsl.train.training_files import (

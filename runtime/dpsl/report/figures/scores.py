@@ -13,7 +13,7 @@ from scipy.special import betaincinv, betaln
 
 from dpsl.report.figures.style import FAINT, GRID, INK, bare, draw, evenly_spaced, expert_colours
 from dpsl.report.routing import GroupRouting
-from dpsl.statistics import RoutingStatistics, score_quantile
+from priorlang.routing.statistics import RoutingStatistics, score_quantile
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -12,7 +12,7 @@ from dpsl.report.html import MISSING, Markup, element, figure, fixed, folded, jo
 from dpsl.report.read import StageRecord
 from dpsl.report.routing import GroupRouting, KindRouting, MeasuredStage, kind_routing
 from dpsl.report.words import ATTAINED, KS_MEANING, SAME_MASS, experts_of
-from dpsl.statistics import RoutingStatistics
+from priorlang.routing.statistics import RoutingStatistics
 
 _OVER_STEPS = (
     "Over training tokens. Blue: all layers together; grey: each layer. The shaping loss is the sum over layers of weight "

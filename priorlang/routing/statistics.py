@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import betainc, expit
 
+from priorlang.routing.class_sums import ClassSums
 from priorlang.table.prior_table import UNSHAPED, PriorTable
 
 BINS = 1024
@@ -40,9 +41,11 @@ class RoutingStatistics:
         group_name: G readable names.
         tokens: [G] int64.
         load: [G, K] int64, top-k slots taken.
+        top: [G, K] int64, tokens with their largest p here.
         probability: [G, K] float64, Σ p over tokens.
         log_probability: [G, K] float64, Σ ln p.
         bins: [G, K, 1024] int32, histogram of ℓ.
+        classes: the same sums for each token class; None where there are too many of them.
     """
 
     layer: NDArray[np.int32]
@@ -51,9 +54,11 @@ class RoutingStatistics:
     group_name: tuple[str, ...]
     tokens: NDArray[np.int64]
     load: NDArray[np.int64]
+    top: NDArray[np.int64]
     probability: NDArray[np.float64]
     log_probability: NDArray[np.float64]
     bins: NDArray[np.int32]
+    classes: ClassSums | None = None
 
     @classmethod
     def of(
@@ -65,9 +70,11 @@ class RoutingStatistics:
         *,
         tokens: ArrayLike,
         load: ArrayLike,
+        top: ArrayLike,
         probability: ArrayLike,
         log_probability: ArrayLike,
         bins: ArrayLike,
+        classes: ClassSums | None = None,
     ) -> RoutingStatistics:
         """From anything array-like, in the dtypes of this class."""
         return cls(
@@ -77,9 +84,11 @@ class RoutingStatistics:
             tuple(group_name),
             np.asarray(tokens, np.int64),
             np.asarray(load, np.int64),
+            np.asarray(top, np.int64),
             np.asarray(probability, np.float64),
             np.asarray(log_probability, np.float64),
             np.asarray(bins, np.int32),
+            classes,
         )
 
     @classmethod
@@ -87,15 +96,15 @@ class RoutingStatistics:
         """Read what `save` wrote.
 
         Raises:
-            StatisticsError: the file is missing or holds no routing statistics.
+            PriorError: the file is missing or holds no routing statistics.
         """
-        from dpsl.statistics_file import read_statistics
+        from priorlang.routing.storage import read_statistics
 
         return read_statistics(Path(path))
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write a safetensors file; a kill leaves the old file or the new one."""
-        from dpsl.statistics_file import write_statistics
+        from priorlang.routing.storage import write_statistics
 
         write_statistics(self, Path(path))
 
@@ -106,7 +115,8 @@ class RoutingStatistics:
     def merged(self, groups: Sequence[NDArray[np.intp]], names: Sequence[str]) -> RoutingStatistics:
         """New groups, each the sum of some of these (as: every vision population of a layer).
 
-        A merged group keeps its population where all its parts share it, else it has none (-1).
+        A merged group keeps its population where all its parts share it, else it has none (-1). Sums of token
+        classes are left out.
         """
 
         def summed(array: NDArray[Any]) -> NDArray[Any]:
@@ -120,8 +130,9 @@ class RoutingStatistics:
 
         return RoutingStatistics.of(
             self.layer, shared(self.group_layer, -1), names, shared(self.group_population, UNSHAPED),
-            tokens=summed(self.tokens), load=summed(self.load), probability=summed(self.probability),
-            log_probability=summed(self.log_probability), bins=summed(self.bins),
+            tokens=summed(self.tokens), load=summed(self.load), top=summed(self.top),
+            probability=summed(self.probability), log_probability=summed(self.log_probability),
+            bins=summed(self.bins),
         )  # fmt: skip
 
     def score_histogram(self, edges: ArrayLike) -> NDArray[np.float64]:

@@ -1,0 +1,1 @@
+"""Routing → the prior it has become."""

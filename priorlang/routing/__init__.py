@@ -1,0 +1,7 @@
+"""How a model routed, as numbers that need no torch: gathered by the engine, read by checks, fits and reports.
+
+statistics     sums and histograms for each layer and population, and measures of them
+class_sums     the same sums for each token class
+storage        their file, routing.safetensors
+run            the routing of a run folder, with the prior it was gathered under
+"""

@@ -11,10 +11,8 @@ from priorlang.compare.grid import ABSENT, Grid, grid_of
 from priorlang.compare.regions import rectangles
 from priorlang.semantics.describe import describe_rule, index_set
 from priorlang.semantics.spec import Spec
+from priorlang.table.dirichlet import kl
 from priorlang.table.prior_table import UNSHAPED, PriorTable
-
-_LARGEST_TOTAL = 1e12
-"""Beyond it the terms of a KL divergence cancel to noise."""
 
 
 @dataclass(frozen=True)
@@ -226,28 +224,11 @@ def _region(
         ),
         (_state(rows[0]), _state(rows[1])),
         regrouped,
-        _finite(dirichlet_kl(new, old)) if comparable and old is not None and new is not None else None,
+        _finite(kl(new, old)) if comparable and old is not None and new is not None else None,
         _numbers(new / new.sum() - old / old.sum())
         if comparable and old is not None and new is not None
         else None,
     )
-
-
-def dirichlet_kl(alpha: NDArray[np.float64], other: NDArray[np.float64]) -> float:
-    """KL(Dir(alpha) ‖ Dir(other)) in nats; infinite where a 64-bit number cannot tell it."""
-    from scipy.special import gammaln, psi
-
-    total = alpha.sum()
-    if max(total, other.sum()) > _LARGEST_TOTAL:
-        return np.inf
-    with np.errstate(all="ignore"):
-        value = (
-            gammaln(total)
-            - gammaln(other.sum())
-            - np.sum(gammaln(alpha) - gammaln(other))
-            + np.sum((alpha - other) * (psi(alpha) - psi(total)))
-        )
-    return max(0.0, float(value)) if np.isfinite(value) else np.inf
 
 
 def _finite(value: float) -> float | None:

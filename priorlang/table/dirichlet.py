@@ -1,4 +1,4 @@
-"""What a Dirichlet prior implies: means, and how often each expert enters the top k."""
+"""What a Dirichlet prior implies: means, how far it lies from another, how often each expert enters the top k."""
 
 from __future__ import annotations
 
@@ -12,11 +12,30 @@ _REACH = 20.0
 _SMALLEST = 1e-280
 _SHARPEST = 1e-6
 """Least standard deviation of ln Y that is told apart; reached at α = 1e12."""
+_LARGEST_TOTAL = 1e12
+"""Beyond it the terms of a KL divergence cancel to noise."""
 
 
 def mean(alpha: NDArray[np.float64]) -> NDArray[np.float64]:
     """Expected routing probability α_k / A of each expert."""
     return np.asarray(alpha / alpha.sum())
+
+
+def kl(alpha: NDArray[np.float64], other: NDArray[np.float64]) -> float:
+    """KL(Dir(alpha) ‖ Dir(other)) in nats; infinite where a 64-bit number cannot tell it."""
+    from scipy.special import gammaln, psi
+
+    total = alpha.sum()
+    if max(total, other.sum()) > _LARGEST_TOTAL:
+        return np.inf
+    with np.errstate(all="ignore"):
+        value = (
+            gammaln(total)
+            - gammaln(other.sum())
+            - np.sum(gammaln(alpha) - gammaln(other))
+            + np.sum((alpha - other) * (psi(alpha) - psi(total)))
+        )
+    return max(0.0, float(value)) if np.isfinite(value) else np.inf
 
 
 def top_k_probability(alpha: NDArray[np.float64], top_k: int) -> NDArray[np.float64]:

@@ -11,9 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from prior_programs import LANGUAGE_FILES, prior_of
 from random_programs import Asked, Program, asked, cells_of, programs, renamed, seeds, text_of
-from scipy.special import gammaln
 
-from priorlang.compare.difference import Difference, Region, RuleDifference, Side, compare, dirichlet_kl
+from priorlang.compare.difference import Difference, Region, RuleDifference, Side, compare
 from priorlang.compare.regions import rectangles
 from priorlang.phases import Prior
 
@@ -174,20 +173,6 @@ def test_a_split_alone_regroups_without_changing_alpha() -> None:
         assert region.cells == 2
         assert region.alpha[0] == region.alpha[1]
         assert region.kl == 0
-
-
-def test_kl_is_the_integral_of_the_log_ratio() -> None:
-    alpha, other = np.array([1.25, 0.75, 2.0]), np.array([0.75, 0.75, 1.0])
-    samples = np.random.default_rng(0).dirichlet(alpha, size=400_000)
-
-    def log_density(shape: np.ndarray) -> np.ndarray:
-        return gammaln(shape.sum()) - gammaln(shape).sum() + ((shape - 1) * np.log(samples)).sum(axis=1)
-
-    ratio = log_density(alpha) - log_density(other)
-    assert dirichlet_kl(alpha, other) == pytest.approx(
-        ratio.mean(), abs=5 * ratio.std() / np.sqrt(len(ratio))
-    )
-    assert dirichlet_kl(alpha, alpha) == 0
 
 
 def test_a_kl_that_no_float_holds_is_left_out() -> None:

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import gammaln
 
-from priorlang.table.dirichlet import mean, top_k_probability
+from priorlang.table.dirichlet import kl, mean, top_k_probability
 
 SAMPLES = 200_000
 concentrations = st.sampled_from([0.05, 0.5, 0.75, 1.0, 1.25, 3.0, 20.0, 1000.0])
@@ -72,3 +73,15 @@ def test_extremes_stay_numbers(alpha: tuple[float, ...]) -> None:
 
 def test_the_mean_is_the_share_of_alpha() -> None:
     np.testing.assert_allclose(mean(np.array([1.0, 3.0])), [0.25, 0.75])
+
+
+def test_kl_is_the_integral_of_the_log_ratio() -> None:
+    alpha, other = np.array([1.25, 0.75, 2.0]), np.array([0.75, 0.75, 1.0])
+    samples = np.random.default_rng(0).dirichlet(alpha, size=400_000)
+
+    def log_density(shape: np.ndarray) -> np.ndarray:
+        return gammaln(shape.sum()) - gammaln(shape).sum() + ((shape - 1) * np.log(samples)).sum(axis=1)
+
+    ratio = log_density(alpha) - log_density(other)
+    assert kl(alpha, other) == pytest.approx(ratio.mean(), abs=5 * ratio.std() / np.sqrt(len(ratio)))
+    assert kl(alpha, alpha) == 0

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from dpsl.errors import DpslError
 from dpsl.train.run_folder import RunFolder, write_text
+from priorlang.pages.figure import MissingMatplotlibError
 
 __all__ = ["findings_of_run", "write_report"]
 
@@ -33,7 +34,10 @@ def write_report(run_folder: Path, output: Path | None = None) -> Path:
     from dpsl.report.page import render_page
     from dpsl.report.read import read_run
 
-    page = render_page(read_run(Path(run_folder)))
+    try:
+        page = render_page(read_run(Path(run_folder)))
+    except MissingMatplotlibError as error:
+        raise DpslError("report", str(error), "pip install 'priorlang[train]'") from None
     place = Path(output) if output is not None else RunFolder(Path(run_folder)).report
     try:
         write_text(place, page)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from dpsl.report.accuracy import held_out_sets
-from dpsl.report.html import Markup, bullets, element, joined
 from dpsl.report.parts.accuracy import accuracy_parts
 from dpsl.report.parts.given import audit_part, given_part
 from dpsl.report.parts.routing import routing_part
@@ -13,33 +10,25 @@ from dpsl.report.parts.stages import stages_part
 from dpsl.report.read import RunRecord
 from dpsl.report.routing import measured_stages
 from dpsl.report.words import findings, state_of
-
-_STYLE = Path(__file__).with_name("style.css")
+from priorlang.pages.html import bullets, document, element
 
 
 def render_page(run: RunRecord) -> str:
     """The page of a run; the same for the same record.
 
     Raises:
-        DpslError: matplotlib is not installed.
+        MissingMatplotlibError: matplotlib is not installed.
     """
     sets, measured = held_out_sets(run), measured_stages(run.stages)
-    body = element(
-        "main",
+    return document(
+        f"{run.name} · priorlang report",
         element("h1", f"Run {run.name}"),
         element("p", state_of(run), class_="faint"),
         *(element("p", remark, class_="remark") for remark in run.remarks),
-        joined([bullets(findings(run, sets, measured))]),
+        bullets(findings(run, sets, measured)),
         stages_part(run.stages),
         *accuracy_parts(sets),
-        joined([routing_part(run.stages, measured), audit_part(run.audit), given_part(run)]),
+        routing_part(run.stages, measured),
+        audit_part(run.audit),
+        given_part(run),
     )
-    head = element(
-        "head",
-        Markup(
-            '<meta charset="utf-8">\n<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        ),
-        element("title", f"{run.name} · priorlang report"),
-        element("style", Markup(_STYLE.read_text(encoding="utf-8"))),
-    )
-    return "<!doctype html>\n" + element("html", head, element("body", body), lang="en").html

@@ -11,7 +11,7 @@ import pytest
 from made_runs import compiled, follows, modality_prior, undecided, write_audit, write_run
 
 from dpsl.report import write_report
-from dpsl.report.figures.style import evenly_spaced, expert_colours
+from priorlang.pages.figure import evenly_spaced, expert_colours
 
 VOID = {"meta", "br", "hr", "img", "link", "input"}
 

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from dpsl.report.accuracy import OVERALL, HeldOut
-from dpsl.report.figures.style import ABOVE, FAINT, INK, draw
+from priorlang.pages.figure import ABOVE, FAINT, INK, draw
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

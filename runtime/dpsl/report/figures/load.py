@@ -8,17 +8,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from dpsl.report.figures.style import ABOVE, BELOW, FAINT, INK, draw, evenly_spaced
 from dpsl.report.routing import GroupRouting
+from priorlang.pages.figure import INK, draw
+from priorlang.pages.heat import heat, label_heat
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 MOST_KINDS = 3
 ALL = "all tokens"
-_MOST_NUMBERS = 8
-"""Experts up to which the cells carry their numbers."""
 
 
 def load_figure(
@@ -42,9 +40,9 @@ def load_figure(
         for place, (kind, values_LK) in enumerate(panels):
             box = (0.06 + slot * place, 0.42 / height, slot - 0.02, row * len(layers) / height)
             axes = figure.add_axes(box)
-            _heat(axes, values_LK)
+            heat(axes, values_LK)
             axes.set_title(kind, loc="left", color=INK, fontweight="bold")
-            _number_axes(axes, layers, experts, first=place == 0)
+            label_heat(axes, [str(layer) for layer in layers], experts, first=place == 0)
 
     return draw(
         height,
@@ -72,37 +70,6 @@ def _panels(
                 values_LK[list(layers).index(group.layer)] = group.loads
         panels.append((kind, values_LK))
     return panels
-
-
-def _heat(axes: Axes, load_LK: NDArray[np.float64]) -> None:
-    """Blue above an even share, orange below, clear at it: full colour at twice the share and at nothing."""
-    experts = load_LK.shape[1]
-    excess_LK = np.nan_to_num(load_LK * experts - 1.0).clip(-1.0, 1.0)
-    colours = np.zeros((*load_LK.shape, 4), np.uint8)
-    colours[..., :3] = np.where(excess_LK[..., None] > 0, _rgb(ABOVE), _rgb(BELOW))
-    colours[..., 3] = np.round(np.abs(excess_LK) * 217)
-    axes.imshow(colours, aspect="auto", interpolation="none")
-    if experts <= _MOST_NUMBERS and len(load_LK) <= 16:
-        for layer, expert in np.argwhere(np.isfinite(load_LK)):
-            text = f"{100 * load_LK[layer, expert]:.0f}"
-            axes.text(expert, layer, text, ha="center", va="center", fontsize=7, color=INK)
-
-
-def _number_axes(axes: Axes, layers: Sequence[int], experts: int, *, first: bool) -> None:
-    for spine in axes.spines.values():
-        spine.set_visible(False)
-    axes.tick_params(length=0)
-    columns = evenly_spaced(experts, 8)
-    axes.set_xticks(columns, [str(column) for column in columns])
-    axes.set_xlabel("expert", color=FAINT)
-    rows = evenly_spaced(len(layers), 12) if first else []
-    axes.set_yticks(rows, [str(layers[row]) for row in rows])
-    if first:
-        axes.set_ylabel("layer", color=FAINT)
-
-
-def _rgb(colour: str) -> NDArray[np.uint8]:
-    return np.array([int(colour[start : start + 2], 16) for start in (1, 3, 5)], np.uint8)
 
 
 def _in_words(kind: str, load_LK: NDArray[np.float64]) -> str:

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import betaincinv, betaln
 
-from dpsl.report.figures.style import FAINT, GRID, INK, bare, draw, evenly_spaced, expert_colours
 from dpsl.report.routing import GroupRouting
+from priorlang.pages.figure import FAINT, GRID, INK, bare, draw, evenly_spaced, expert_colours
 from priorlang.routing.statistics import RoutingStatistics, score_quantile
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dpsl.report.figures.style import ABOVE, FAINT, GRID, INK, SHAPED, WIDTH, draw
 from dpsl.report.read import StageRecord, number
+from priorlang.pages.figure import ABOVE, FAINT, GRID, INK, SHAPED, WIDTH, draw
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

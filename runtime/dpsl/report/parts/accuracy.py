@@ -6,7 +6,7 @@ import math
 
 from dpsl.report.accuracy import OVERALL, Accuracy, HeldOut
 from dpsl.report.figures.accuracy import MOST_TASKS, accuracy_figure
-from dpsl.report.html import MISSING, Markup, figure, section, table
+from priorlang.pages.html import MISSING, Markup, figure, section, table
 
 
 def accuracy_parts(sets: tuple[HeldOut, ...]) -> list[Markup]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from dpsl.report.html import MISSING, Markup, bullets, compact, element, folded, section, table
 from dpsl.report.read import RunRecord, number
+from priorlang.pages.html import MISSING, Markup, bullets, compact, element, folded, section, table
 from priorlang.table.prior_table import UNSHAPED, PriorTable
 
 _MOST_PRIORS = 40

@@ -8,10 +8,10 @@ from dpsl.report.figures.load import MOST_KINDS, load_figure
 from dpsl.report.figures.scores import MOST_KINDS as MOST_ROWS
 from dpsl.report.figures.scores import ScoreChoice, choose_panels, score_figure
 from dpsl.report.figures.training import routing_figure
-from dpsl.report.html import MISSING, Markup, element, figure, fixed, folded, joined, section, table
 from dpsl.report.read import StageRecord
 from dpsl.report.routing import GroupRouting, KindRouting, MeasuredStage, kind_routing
 from dpsl.report.words import ATTAINED, KS_MEANING, SAME_MASS, experts_of
+from priorlang.pages.html import MISSING, Markup, element, figure, fixed, folded, joined, section, table
 from priorlang.routing.statistics import RoutingStatistics
 
 _OVER_STEPS = (

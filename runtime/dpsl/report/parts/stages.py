@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 from dpsl.report.figures.training import loss_figure
-from dpsl.report.html import MISSING, Markup, compact, figure, fixed, section, table
 from dpsl.report.read import StageRecord, number
 from dpsl.report.words import experts_of, state_of_stage
+from priorlang.pages.html import MISSING, Markup, compact, figure, fixed, section, table
 
 
 def stages_part(stages: tuple[StageRecord, ...]) -> Markup:

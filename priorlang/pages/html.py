@@ -1,4 +1,4 @@
-"""The few pieces of HTML that the page is made of. Every text that goes in is escaped here."""
+"""The few pieces of HTML that pages are made of. Every text that goes in is escaped here."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
+from pathlib import Path
 
 MISSING = "–"
+_STYLE = Path(__file__).with_name("style.css")
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,20 @@ def render(content: Content) -> str:
 def joined(parts: Iterable[Content | None]) -> Markup:
     """One after the other; None is nothing."""
     return Markup("".join(render(part) for part in parts if part is not None))
+
+
+def document(title: str, *content: Content | None) -> str:
+    """A whole page that needs nothing else: its style is inside."""
+    head = element(
+        "head",
+        Markup(
+            '<meta charset="utf-8">\n<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        ),
+        element("title", title),
+        element("style", Markup(_STYLE.read_text(encoding="utf-8"))),
+    )
+    body = element("body", element("main", joined(content)))
+    return "<!doctype html>\n" + element("html", head, body, lang="en").html
 
 
 def section(title: str, *content: Content | None) -> Markup:

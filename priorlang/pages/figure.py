@@ -1,7 +1,8 @@
 """How every figure looks, and a matplotlib figure → SVG that takes its ink from the page it stands in.
 
-Text, axes and grids are drawn in stand-in colours which become CSS variables, so one figure serves light and dark
-pages and print. Identifiers are prefixed, so that many figures can stand in one page.
+INK, FAINT, GRID and PAPER are places in matplotlib's cycle of colours, so whoever draws decides what they are. In SVG
+they are stand-ins which become CSS variables: one figure serves light and dark pages and print. Identifiers are
+prefixed, so that many figures can stand in one page.
 """
 
 from __future__ import annotations
@@ -10,9 +11,8 @@ import io
 import re
 from collections.abc import Callable
 from html import escape
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
-
-from dpsl.errors import DpslError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,42 +20,56 @@ if TYPE_CHECKING:
 
 WIDTH = 7.2
 """Inches; a page shows 72 units to an inch."""
-INK, FAINT, GRID, PAPER = "#0a0b0c", "#0d0e0f", "#101112", "#131415"
+INK, FAINT, GRID, PAPER = "C0", "C1", "C2", "C3"
+"""Text, lesser text, lines, background."""
 ABOVE, BELOW = "#2f7fd6", "#e0771b"
 """More and less than an even share."""
 SHAPED = "#2f7fd6"
 
 _METADATA = ("Date", "Creator", "Format", "Type")
-_VARIABLES = {INK: "var(--ink)", FAINT: "var(--faint)", GRID: "var(--grid)", PAPER: "var(--paper)"}
+_VARIABLES = {
+    "#0a0b0c": "var(--ink)", "#0d0e0f": "var(--faint)", "#101112": "var(--grid)", "#131415": "var(--paper)",
+}  # fmt: skip
 # Of middling lightness, to be read on white and on near-black.
 _PALETTE = ("#2f7fd6", "#1f9e77", "#e0771b", "#c2539d", "#8f6fd8", "#b38600", "#4aa3b8", "#d4504a")
-_SETTINGS: dict[str, Any] = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "priorlang",
-    "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],
-    "font.size": 8,
-    "text.color": INK,
-    "axes.titlesize": 8,
-    "axes.labelsize": 8,
-    "axes.labelcolor": FAINT,
-    "axes.edgecolor": GRID,
-    "axes.facecolor": "none",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.unicode_minus": True,
-    "xtick.color": GRID,
-    "xtick.labelcolor": FAINT,
-    "xtick.labelsize": 7,
-    "ytick.color": GRID,
-    "ytick.labelcolor": FAINT,
-    "ytick.labelsize": 7,
-    "grid.color": GRID,
-    "grid.linewidth": 0.6,
-    "lines.linewidth": 1.4,
-    "lines.solid_capstyle": "round",
-    "text.parse_math": False,
-}
+
+
+class MissingMatplotlibError(RuntimeError):
+    """Nothing can be drawn here."""
+
+
+def look(ink: str, faint: str, grid: str, paper: str) -> dict[str, Any]:
+    """Matplotlib's settings for a figure in these colours."""
+    from cycler import cycler
+
+    return {
+        "axes.prop_cycle": cycler(color=[ink, faint, grid, paper]),
+        "svg.fonttype": "none",
+        "svg.hashsalt": "priorlang",
+        "font.family": "sans-serif",
+        "font.sans-serif": ["DejaVu Sans"],
+        "font.size": 8,
+        "text.color": ink,
+        "axes.titlesize": 8,
+        "axes.labelsize": 8,
+        "axes.labelcolor": faint,
+        "axes.edgecolor": grid,
+        "axes.facecolor": "none",
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.unicode_minus": True,
+        "xtick.color": grid,
+        "xtick.labelcolor": faint,
+        "xtick.labelsize": 7,
+        "ytick.color": grid,
+        "ytick.labelcolor": faint,
+        "ytick.labelsize": 7,
+        "grid.color": grid,
+        "grid.linewidth": 0.6,
+        "lines.linewidth": 1.4,
+        "lines.solid_capstyle": "round",
+        "text.parse_math": False,
+    }
 
 
 def draw(height: float, paint: Callable[[Figure], None], *, name: str, title: str, description: str) -> str:
@@ -72,19 +86,24 @@ def draw(height: float, paint: Callable[[Figure], None], *, name: str, title: st
         An `<svg>` element; the same for the same input.
 
     Raises:
-        DpslError: matplotlib is not installed.
+        MissingMatplotlibError: matplotlib is not installed.
     """
-    try:
-        import matplotlib
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError:
-        raise DpslError("report", "figures need matplotlib", "pip install 'priorlang[train]'") from None
+    require_matplotlib()
+    import matplotlib
+    from matplotlib.figure import Figure
+
     buffer = io.StringIO()
-    with matplotlib.rc_context(_SETTINGS):
+    with matplotlib.rc_context(look(*_VARIABLES)):
         figure = Figure(figsize=(WIDTH, height))
         paint(figure)
         figure.savefig(buffer, format="svg", transparent=True, metadata=dict.fromkeys(_METADATA))
     return _for_page(buffer.getvalue(), height, name, title, description)
+
+
+def require_matplotlib() -> None:
+    """Raises MissingMatplotlibError where it is not installed."""
+    if find_spec("matplotlib") is None:
+        raise MissingMatplotlibError("figures need matplotlib")
 
 
 def expert_colours(experts: int) -> list[str]:

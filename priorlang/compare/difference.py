@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from priorlang.compare.grid import ABSENT, Grid, grid_of
-from priorlang.compare.regions import rectangles
 from priorlang.semantics.describe import describe_rule, index_set
 from priorlang.semantics.spec import Spec
 from priorlang.table.dirichlet import kl
 from priorlang.table.prior_table import UNSHAPED, PriorTable
+from priorlang.table.rectangles import rectangles
 
 
 @dataclass(frozen=True)
@@ -164,7 +164,7 @@ def _regions(grid: Grid, before: PriorTable, after: PriorTable) -> list[Region]:
             mask = (keys == key) & (regrouped == moved)
             if (same and not moved) or not mask.any():
                 continue
-            for layers, members in rectangles(mask, grid.sizes):
+            for layers, members in rectangles(np.flatnonzero(mask), len(grid.layers), grid.sizes):
                 found.append(_region(grid, before, after, (old, new), layers, members, moved))
     return found
 

@@ -10,6 +10,8 @@ _TAIL = 1e-10
 _REACH = 20.0
 """How far, in powers of e, the nodes come nearer to the right end."""
 _SMALLEST = 1e-280
+_FEW = 4
+"""Competitors that are joined one by one."""
 _SHARPEST = 1e-6
 """Least standard deviation of ln Y that is told apart; reached at α = 1e12."""
 _LARGEST_TOTAL = 1e12
@@ -61,6 +63,24 @@ def top_k_probability(alpha: NDArray[np.float64], top_k: int) -> NDArray[np.floa
     return np.asarray(result * (top_k / result.sum()))
 
 
+def top_k_load(alpha_RK: NDArray[np.float64], top_k: int) -> NDArray[np.float64]:
+    """Expected fraction of the top-k slots of each expert, [R, K], for each of many priors.
+
+    Priors that differ only in which expert has which α are worked out once.
+    """
+    slots = min(top_k, alpha_RK.shape[1])
+    found: dict[bytes, dict[float, float]] = {}
+    load_RK = np.empty_like(alpha_RK)
+    for row, alpha_K in enumerate(alpha_RK):
+        values = np.sort(alpha_K)
+        of_value = found.get(values.tobytes())
+        if of_value is None:
+            chances = top_k_probability(values, slots) / slots
+            of_value = found[values.tobytes()] = dict(zip(values.tolist(), chances.tolist(), strict=True))
+        load_RK[row] = [of_value[alpha] for alpha in alpha_K.tolist()]
+    return load_RK
+
+
 def _enters(values: NDArray[np.float64], counts: NDArray[np.int64], index: int, top_k: int) -> float:
     """P(one expert with concentration `values[index]` is among the top k)."""
     shape = float(values[index])
@@ -71,13 +91,27 @@ def _enters(values: NDArray[np.float64], counts: NDArray[np.int64], index: int, 
     fewer = np.zeros((top_k, _NODES))
     fewer[0] = 1.0
     for other, count in enumerate(counts.tolist()):
-        below = _distribution(float(values[other]), log_y)
-        for _ in range(count - (other == index)):
-            # One more competitor: the count above y grows by one with chance 1 - below.
+        fewer = _joined(fewer, _distribution(float(values[other]), log_y), count - (other == index))
+    return float(np.sum(_density(shape, log_y) * fewer.sum(axis=0) * from_high) * step)
+
+
+def _joined(fewer: NDArray[np.float64], below: NDArray[np.float64], count: int) -> NDArray[np.float64]:
+    """The distribution [top_k, N] of how many exceed y, with `count` more that each lie below it by chance `below`."""
+    from scipy.special import gammaln, xlogy
+
+    if count <= _FEW:
+        for _ in range(count):
             grown = fewer * below
             grown[1:] += fewer[:-1] * (1.0 - below)
             fewer = grown
-    return float(np.sum(_density(shape, log_y) * fewer.sum(axis=0) * from_high) * step)
+        return fewer
+    above = np.arange(min(len(fewer), count + 1))[:, None]
+    ways = gammaln(count + 1.0) - gammaln(above + 1.0) - gammaln(count - above + 1.0)
+    binomial = np.exp(ways + xlogy(above, 1.0 - below) + xlogy(count - above, below))
+    joined = np.zeros_like(fewer)
+    for number, chance in enumerate(binomial):
+        joined[number:] += fewer[: len(fewer) - number] * chance
+    return joined
 
 
 def _density(shape: float, log_y: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -8,12 +8,10 @@ from random import Random
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
 from prior_programs import LANGUAGE_FILES, prior_of
 from random_programs import Asked, Program, asked, cells_of, programs, renamed, seeds, text_of
 
 from priorlang.compare.difference import Difference, Region, RuleDifference, Side, compare
-from priorlang.compare.regions import rectangles
 from priorlang.phases import Prior
 
 
@@ -180,14 +178,3 @@ def test_a_kl_that_no_float_holds_is_left_out() -> None:
     (first, *_) = difference(BASE.replace("base 1", "base 1e-300"), huge).regions
     assert first.kl is None
     assert first.mean_shift is not None
-
-
-@given(st.integers(1, 4), st.lists(st.integers(1, 3), min_size=1, max_size=3), st.data())
-def test_rectangles_partition_a_mask(layers: int, sizes: list[int], data: st.DataObject) -> None:
-    count = layers * int(np.prod(sizes))
-    bits = data.draw(st.lists(st.booleans(), min_size=count, max_size=count))
-    mask = np.array(bits).reshape(layers, -1)
-    painted = np.zeros((layers, *sizes), dtype=int)
-    for chosen, members in rectangles(mask, sizes):
-        painted[np.ix_(chosen, *members)] += 1
-    np.testing.assert_array_equal(painted.reshape(layers, -1), mask.astype(int))

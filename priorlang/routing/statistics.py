@@ -169,14 +169,30 @@ def ks_distance(statistics: RoutingStatistics, table: PriorTable) -> NDArray[np.
 
     NaN for a group without tokens or prior. The table must be the one the statistics were gathered with.
     """
-    cumulative = statistics.bins.cumsum(-1, dtype=np.int64)[..., :-1]
-    empirical = _ratio(cumulative, statistics.tokens[:, None, None])
     distance = np.full(statistics.bins.shape[:2], np.nan)
     for group, alpha in enumerate(group_alpha(statistics, table)):
         if alpha is not None and statistics.tokens[group]:
-            target = betainc(alpha[:, None], alpha.sum() - alpha[:, None], GRID_P[1:-1])
-            distance[group] = np.abs(empirical[group] - target).max(-1)
+            distance[group] = cdf_gaps(statistics.bins[group], alpha)[0]
     return distance
+
+
+def cdf_gaps(
+    bins: NDArray[np.int64], alpha: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The largest gap between the CDF of each expert's scores and its Beta marginal, and the RMS over tokens.
+
+    Args:
+        bins: [K, 1024], histograms of ℓ with at least one token each.
+        alpha: [K].
+
+    Returns:
+        [K] and [K], at the resolution of the grid.
+    """
+    counts = bins / bins.sum(-1, keepdims=True)
+    edges = betainc(alpha[:, None], alpha.sum() - alpha[:, None], GRID_P[None, :])
+    gap = np.concatenate([np.zeros((len(bins), 1)), counts.cumsum(-1)], axis=-1) - edges
+    inside = 0.5 * (gap[:, 1:] + gap[:, :-1])
+    return np.abs(gap).max(-1), np.sqrt((counts * inside**2).sum(-1))
 
 
 def group_alpha(statistics: RoutingStatistics, table: PriorTable) -> list[NDArray[np.float64] | None]:

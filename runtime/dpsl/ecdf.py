@@ -9,9 +9,7 @@ A token at place i (from 0) of B in its population has the target
     mid    (i + ½) / B
     ustat  i / (B − 1)       unbiased: its expected distance to u, given u, is 0
 
-Ties: sorting places equal ℓ in token order (with a group, rank by rank), histograms give all of them their
-mean place. The loss of Eq. 4 does not depend on the order among ties, its gradient does; with all logits equal
-and equal α, either rule gives every expert the same gradient, so that a router cannot leave this saddle.
+Histograms may be carried from one micro-batch to the next: the CDF is then that of all tokens counted.
 
 Dimensions: N tokens, K experts, Q buckets: the P populations, and one for ignored tokens where there are any.
 """
@@ -26,6 +24,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from dpsl.blocks import token_blocks
+from dpsl.histogram import CarriedHistogram, HistogramCdf, count, per_token
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
@@ -35,18 +34,12 @@ RankMethod = Literal["sort", "histogram"]
 TARGETS: tuple[str, ...] = get_args(Target)
 RANK_METHODS: tuple[str, ...] = get_args(RankMethod)
 
-BINS = 1024
-"""Bins per population and expert, spread over the range its ℓ take."""
-
-CLIP = 30.0
-"""ℓ beyond ±30, p within 1e-13 of 0 or 1, count into the outermost bins."""
-
 
 class EmpiricalCdf(Protocol):
     """The empirical CDFs of all populations and experts."""
 
     def sizes(self) -> Tensor:
-        """Tokens of each bucket [Q] on all ranks of the group, int64."""
+        """Tokens of each bucket [Q] on all ranks of the group and carried, int64."""
 
     def target(self, block: slice) -> Tensor:
         """Rank targets [K, n] of a block of tokens; anything finite for ignored ones."""
@@ -60,6 +53,7 @@ def empirical_cdf(
     target: Target = "eq4",
     ranks: RankMethod = "sort",
     group: ProcessGroup | None = None,
+    carried: CarriedHistogram | None = None,
 ) -> EmpiricalCdf:
     """Rank every token within its bucket, per expert.
 
@@ -72,13 +66,18 @@ def empirical_cdf(
         target: which t, see above.
         ranks: exact, or within the resolution of the histograms.
         group: the ranks whose tokens make up the populations; None for this process alone.
+        carried: further tokens of the first populations, to be ranked among; histograms only.
     """
+    if ranks == "histogram":
+        own = CarriedHistogram.of(ell_KN, bucket_N, buckets, group)
+        whole = own if carried is None else own.merged(carried.padded(buckets))
+        scale = TargetScale.of(whole.tokens_Q, target, ell_KN.dtype)
+        return HistogramCdf.of(ell_KN, bucket_N, scale, own, whole)
+    assert carried is None
     tokens_Q = count(bucket_N, buckets).long()
     if group is not None:
         dist.all_reduce(tokens_Q, group=group)
     scale = TargetScale.of(tokens_Q, target, ell_KN.dtype)
-    if ranks == "histogram":
-        return HistogramCdf.of(ell_KN, bucket_N, scale, group)
     if group is None:
         return SortedCdf(_places(ell_KN, bucket_N, tokens_Q), bucket_N, scale)
     return SortedCdf(_gathered_places(ell_KN, bucket_N, tokens_Q, group), bucket_N, scale)
@@ -182,114 +181,3 @@ def _gathered_places(ell_KN: Tensor, bucket_N: Tensor, tokens_Q: Tensor, group: 
     place_KN = _places(torch.cat(all_KN, dim=1), joined_N, count(joined_N, len(tokens_Q)))
     start = own * int(most)
     return place_KN[:, start : start + tokens]
-
-
-# Places by histogram
-
-
-@dataclass(frozen=True, eq=False)
-class HistogramCdf:
-    """Expected places, by linear interpolation within the bins of a histogram per expert and population.
-
-    A token expects the n − 1 others in its bin to lie below it in proportion to its own position there, so
-    that a token alone in its bin has its exact place.
-    """
-
-    ell_KN: Tensor
-    bucket_N: Tensor
-    scale: TargetScale
-    grid: BinGrid
-    below_M: Tensor
-    """Tokens in the bins below, of each expert, bucket and bin."""
-    others_M: Tensor
-    """Tokens in the bin, but one."""
-
-    @classmethod
-    def of(
-        cls, ell_KN: Tensor, bucket_N: Tensor, scale: TargetScale, group: ProcessGroup | None
-    ) -> HistogramCdf:
-        """Count all tokens, of all ranks."""
-        grid = BinGrid.spanning(ell_KN, bucket_N, len(scale.tokens_Q), group)
-        shape_KQB = (len(ell_KN), len(scale.tokens_Q), BINS)
-        counts_KQB = torch.zeros(shape_KQB, dtype=torch.int32, device=ell_KN.device)
-        for block in token_blocks(len(bucket_N), len(ell_KN), ell_KN.device):
-            index_M, _ = grid.locate(ell_KN[:, block], bucket_N[block])
-            count(index_M, out=counts_KQB.view(-1))
-        if group is not None:
-            dist.all_reduce(counts_KQB, group=group)
-        below_KQB = counts_KQB.cumsum(-1, dtype=torch.int32).sub_(counts_KQB)
-        below_M, others_M = (values.view(-1).to(ell_KN.dtype) for values in (below_KQB, counts_KQB - 1))
-        return cls(ell_KN, bucket_N, scale, grid, below_M, others_M)
-
-    def sizes(self) -> Tensor:
-        """Tokens of each bucket [Q]."""
-        return self.scale.tokens_Q
-
-    def target(self, block: slice) -> Tensor:
-        """Rank targets of a block of tokens."""
-        bucket_N = self.bucket_N[block]
-        index_M, within_KN = self.grid.locate(self.ell_KN[:, block], bucket_N)
-        others_KN = self.others_M.index_select(0, index_M).view_as(within_KN)
-        below_KN = self.below_M.index_select(0, index_M).view_as(within_KN)
-        return self.scale.apply_(within_KN.mul_(others_KN).add_(below_KN), bucket_N)
-
-
-@dataclass(frozen=True, eq=False)
-class BinGrid:
-    """Where the bins of each expert and bucket lie in ℓ."""
-
-    lowest_KQ: Tensor
-    bins_per_ell_KQ: Tensor
-    first_bin_KQ: Tensor
-
-    @classmethod
-    def spanning(cls, ell_KN: Tensor, bucket_N: Tensor, buckets: int, group: ProcessGroup | None) -> BinGrid:
-        """The grid from the smallest to the largest ℓ on all ranks, within ±CLIP."""
-        # One reduction serves both ends: −min(ℓ) = max(−ℓ).
-        ends_2KQ = ell_KN.new_full((2, len(ell_KN), buckets), -torch.inf)
-        for block in token_blocks(len(bucket_N), len(ell_KN), ell_KN.device):
-            clipped_KN = ell_KN[:, block].clamp(-CLIP, CLIP)
-            for side, values_KN in ((1, clipped_KN), (0, -clipped_KN)):
-                if buckets == 1:
-                    torch.maximum(ends_2KQ[side], values_KN.amax(1, keepdim=True), out=ends_2KQ[side])
-                else:
-                    index_KN = bucket_N[block].expand_as(values_KN)
-                    ends_2KQ[side].scatter_reduce_(1, index_KN, values_KN, "amax")
-        if group is not None:
-            dist.all_reduce(ends_2KQ, dist.ReduceOp.MAX, group=group)
-        lowest_KQ, width_KQ = -ends_2KQ[0], ends_2KQ.sum(0)
-        spread_KQ = width_KQ > _NO_WIDTH
-        bins = len(ell_KN) * buckets * BINS
-        index_dtype = torch.int32 if bins < 2**31 else torch.int64
-        return cls(
-            # Values that are all equal stand in the middle of the first bin.
-            lowest_KQ=torch.where(spread_KQ, lowest_KQ, lowest_KQ - 1),
-            bins_per_ell_KQ=torch.where(spread_KQ, BINS / width_KQ, 0.5),
-            first_bin_KQ=torch.arange(0, bins, BINS, dtype=index_dtype, device=ell_KN.device).view_as(
-                width_KQ
-            ),
-        )
-
-    def locate(self, ell_KN: Tensor, bucket_N: Tensor) -> tuple[Tensor, Tensor]:
-        """The bin of each ℓ, numbered over experts and buckets and flattened, and its position there in [0, 1]."""
-        place_KN = ell_KN.clamp(-CLIP, CLIP).sub_(per_token(self.lowest_KQ, bucket_N))
-        place_KN.mul_(per_token(self.bins_per_ell_KQ, bucket_N))
-        bin_KN = place_KN.int().clamp_(0, BINS - 1)
-        within_KN = place_KN.sub_(bin_KN)
-        return bin_KN.add(per_token(self.first_bin_KQ, bucket_N)).reshape(-1), within_KN
-
-
-_NO_WIDTH = 1e-20
-"""Narrower ranges hold one value as far as float32 can tell."""
-
-
-def per_token(values: Tensor, bucket_N: Tensor) -> Tensor:
-    """Values per bucket, in the last dimension, as values per token; a single bucket's are broadcast."""
-    return values if values.shape[-1] == 1 else values.index_select(-1, bucket_N)
-
-
-def count(index_M: Tensor, size: int = 0, out: Tensor | None = None) -> Tensor:
-    """How often each of 0…size−1 occurs, int32, added to `out`; unlike bincount, no device has to wait."""
-    out = torch.zeros(size, dtype=torch.int32, device=index_M.device) if out is None else out
-    one = torch.ones((), dtype=torch.int32, device=index_M.device)
-    return out.index_add_(0, index_M, one.expand(len(index_M)))

@@ -22,6 +22,7 @@ from torch.autograd.function import once_differentiable
 from dpsl.arguments import Reduction, check_alpha, check_logits, check_options, check_population
 from dpsl.blocks import token_blocks
 from dpsl.ecdf import RankMethod, Target, empirical_cdf
+from dpsl.histogram import CarriedHistogram, HistogramCdf
 from dpsl.marginals import BetaMarginals
 from dpsl.one_vs_rest import OneVsRest, gradient_to_logits, one_vs_rest
 
@@ -82,13 +83,15 @@ class ShapingResult:
         gradient_NK: d value / d logits, times the size of the group if there is one. Float32 for half-precision
             logits: in float16 it would underflow before a loss scale reaches it.
         value_P: L of each population, without share and λ; 0 for those left out.
-        tokens_P: tokens of each population, left out or not, int64.
+        tokens_P: tokens of each population, carried ones included, left out or not, int64.
+        histogram: what this call counted, over the group and without what was carried; None with exact ranks.
     """
 
     value: Tensor
     gradient_NK: Tensor
     value_P: Tensor
     tokens_P: Tensor
+    histogram: CarriedHistogram | None
 
 
 def shaping_loss_and_gradient(
@@ -104,6 +107,7 @@ def shaping_loss_and_gradient(
     reduction: Reduction = "tokens",
     min_population: int = 1,
     group: ProcessGroup | None = None,
+    carried: CarriedHistogram | None = None,
 ) -> ShapingResult:
     """Value and gradient of the shaping loss of one router, outside autograd. Arguments are not checked.
 
@@ -122,22 +126,20 @@ def shaping_loss_and_gradient(
         reduction: over populations.
         min_population: smaller populations, counted over the group, are left out.
         group: ranks that share their populations; None for this process alone.
+        carried: histogram of tokens of other micro-batches, of the P populations. These tokens are ranked
+            among them, and B counts both, while value and gradient sum over these tokens alone: so those of
+            micro-batches add up to those of the whole. Needs ranks="histogram".
     """
     with torch.no_grad():
         tokens, experts = logits_NK.shape
-        ignored_N = population_N < 0
-        idle = ignored_N.nonzero().squeeze(1)
-        # Ranks of a group must agree on the buckets, whether or not each has tokens to ignore.
-        buckets = populations + (1 if len(idle) or group is not None else 0)
-        bucket_N = population_N.masked_fill(ignored_N, populations)
-        row_N = row_N.masked_fill(ignored_N, 0)
+        idle = (population_N < 0).nonzero().squeeze(1)
+        bucket_N, buckets = _buckets(population_N, populations, len(idle), group)
+        row_N = row_N.index_fill(0, idle, 0)
         blocks = token_blocks(tokens, experts, logits_NK.device)
-
-        ell_KN = logits_NK.new_empty((experts, tokens), dtype=working_dtype(logits_NK))
-        top_1N = torch.empty((1, tokens), dtype=torch.int64, device=logits_NK.device)
-        for block in blocks:
-            ell_KN[:, block], top_1N[:, block] = one_vs_rest(logits_NK[block].t().to(ell_KN.dtype))
-        ecdf = empirical_cdf(ell_KN, bucket_N, buckets, target=target, ranks=ranks, group=group)
+        ell_KN, top_1N = _one_vs_rest(logits_NK, idle)
+        ecdf = empirical_cdf(
+            ell_KN, bucket_N, buckets, target=target, ranks=ranks, group=group, carried=carried
+        )
 
         tokens_P = ecdf.sizes()[:populations]
         smallest = max(min_population, 2 if target == "ustat" else 1)
@@ -166,7 +168,45 @@ def shaping_loss_and_gradient(
             gradient_NK=gradient_KN.t(),
             value_P=value_P.to(ell_KN.dtype),
             tokens_P=tokens_P,
+            histogram=ecdf.own.first(populations) if isinstance(ecdf, HistogramCdf) else None,
         )
+
+
+def observe(
+    logits_NK: Tensor, population_N: Tensor, populations: int, group: ProcessGroup | None = None
+) -> CarriedHistogram:
+    """Only count the tokens, over all ranks of a group: a histogram to carry. Arguments are not checked.
+
+    Args:
+        logits_NK: router logits, any float dtype.
+        population_N: int64 in [0, P), below 0 for ignored tokens.
+        populations: P.
+        group: ranks that share their populations, each of which must call this.
+    """
+    with torch.no_grad():
+        idle = (population_N < 0).nonzero().squeeze(1)
+        bucket_N, buckets = _buckets(population_N, populations, len(idle), group)
+        ell_KN, _ = _one_vs_rest(logits_NK, idle)
+        return CarriedHistogram.of(ell_KN, bucket_N, buckets, group).first(populations)
+
+
+def _buckets(
+    population_N: Tensor, populations: int, idle: int, group: ProcessGroup | None
+) -> tuple[Tensor, int]:
+    """The bucket of each token, and their number: a last one takes ignored tokens, where there may be any."""
+    # Ranks of a group must agree on the buckets, whether or not each has tokens to ignore.
+    buckets = populations + (1 if idle or group is not None else 0)
+    return population_N.masked_fill(population_N < 0, populations), buckets
+
+
+def _one_vs_rest(logits_NK: Tensor, idle: Tensor) -> OneVsRest:
+    """One-vs-rest logits in the working precision, block by block; 0 for idle tokens."""
+    tokens, experts = logits_NK.shape
+    ell_KN = logits_NK.new_empty((experts, tokens), dtype=working_dtype(logits_NK))
+    top_1N = torch.empty((1, tokens), dtype=torch.int64, device=logits_NK.device)
+    for block in token_blocks(tokens, experts, logits_NK.device):
+        ell_KN[:, block], top_1N[:, block] = one_vs_rest(logits_NK[block].t().to(ell_KN.dtype))
+    return OneVsRest(ell_KN.index_fill_(1, idle, 0.0), top_1N)
 
 
 def _sums(values_2N: Tensor, bucket_N: Tensor, populations: int, group: ProcessGroup | None) -> Tensor:

@@ -14,7 +14,7 @@ from scipy.special import betainc, betaln
 from torch import Tensor
 
 import dpsl
-from dpsl.loss import shaping_loss_and_gradient
+from dpsl.loss import observe, shaping_loss_and_gradient
 from dpsl.marginals import BetaMarginals
 
 TARGETS = {
@@ -350,3 +350,29 @@ def test_the_module_refuses_when_it_is_made() -> None:
         dpsl.DirichletPriorShaping(torch.nn.Parameter(torch.ones(3)))
     with pytest.raises(ValueError, match="target must be one of"):
         dpsl.DirichletPriorShaping(torch.ones(3), target="other")
+
+
+# Micro-batches
+
+
+def test_carried_histograms_make_micro_batches_the_whole() -> None:
+    logits, population = draw(600, 3).float(), torch.arange(600) % 4 - 1
+    marginals = BetaMarginals.from_alpha(ALPHA_PK, torch.float32)
+    options: dict[str, Any] = {"populations": 3, "ranks": "histogram"}
+    whole = shaping_loss_and_gradient(logits, population, population, marginals, **options)
+    pieces = [slice(0, 250), slice(250, 251), slice(251, 600)]
+    seen = [observe(logits[piece], population[piece], 3) for piece in pieces]
+    value, gradients = 0.0, []
+    for own, piece in enumerate(pieces):
+        others = [part for place, part in enumerate(seen) if place != own]
+        part = shaping_loss_and_gradient(
+            logits[piece], population[piece], population[piece], marginals,
+            carried=others[0].merged(others[1]), **options,
+        )  # fmt: skip
+        value += part.value.item()
+        gradients.append(part.gradient_NK)
+        assert part.tokens_P.tolist() == whole.tokens_P.tolist()
+        assert part.histogram is not None
+        assert torch.equal(part.histogram.counts_KQB, seen[own].counts_KQB)
+    assert value == pytest.approx(whole.value.item(), rel=1e-5)
+    torch.testing.assert_close(torch.cat(gradients), whole.gradient_NK, rtol=1e-5, atol=1e-9)

@@ -43,6 +43,10 @@ def shape(
     )
 
 
+def tensors(result: ShapingResult) -> dict[str, torch.Tensor]:
+    return {name: value for name, value in vars(result).items() if isinstance(value, torch.Tensor)}
+
+
 def run_rank(rank: int, folder: str) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
@@ -50,7 +54,7 @@ def run_rank(rank: int, folder: str) -> None:
         shape(*tokens_of(split, rank), options, dist.group.WORLD)
         for split, options in product(SPLITS, OPTIONS)
     ]
-    torch.save([vars(result) for result in results], f"{folder}/rank{rank}.pt")
+    torch.save([tensors(result) for result in results], f"{folder}/rank{rank}.pt")
     dist.destroy_process_group()
 
 

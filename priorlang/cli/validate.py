@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +14,9 @@ from priorlang.cli.output import exit_code, print_findings, remark, write_json
 from priorlang.diagnostics.finding import Finding, PriorError, Severity
 from priorlang.diagnostics.human import summary
 from priorlang.diagnostics.machine import findings_json
+
+if TYPE_CHECKING:
+    from priorlang.phases import Prior
 
 
 @click.command("validate")
@@ -26,6 +31,12 @@ from priorlang.diagnostics.machine import findings_json
 )
 @click.option("--fix", "fix", is_flag=True, help="Apply automatic fixes to the files, then check them.")
 @click.option("--deny-warnings", is_flag=True, help="Exit with 1 on warnings too.")
+@click.option(
+    "--routing",
+    "run",
+    metavar="RUN",
+    help="Hold the prior to the routing of a run: the folder of a run, or of one of its stages.",
+)
 @set_option
 @model_option
 @quiet_option
@@ -34,6 +45,7 @@ def command(
     output_format: str,
     fix: bool,
     deny_warnings: bool,
+    run: str | None,
     settings: tuple[str, ...],
     model_config: str | None,
     quiet: bool,
@@ -41,22 +53,24 @@ def command(
     """Check prior files, or training files with the priors they name."""
     findings: list[Finding] = []
     sources: dict[str, str] = {}
-    clean: list[str] = []
+    lines: list[str] = []
+    routing: list[dict[str, Any]] = []
     unreadable = False
     for file in files:
         try:
             if fix:
                 _fix(file, settings, model_config, quiet=quiet)
-            found, texts, line = _check(file, settings, model_config)
+            checked = _check(file, settings, model_config, run)
         except PriorError as error:
-            found, texts, line = list(error.findings), {}, ""
-        unreadable = unreadable or exit_code(found) == USAGE
-        findings.extend(found)
-        sources.update(texts)
-        if line:
-            clean.append(line)
+            checked = _Checked(list(error.findings))
+        unreadable = unreadable or exit_code(checked.findings) == USAGE
+        findings.extend(checked.findings)
+        sources.update(checked.sources)
+        lines.extend(line for line in checked.lines if line)
+        routing.extend({"file": file, **document} for document in checked.routing)
     if output_format == "json":
-        write_json(findings_json(files, findings))
+        document = findings_json(files, findings)
+        write_json(document if run is None else {**document, "routing": routing})
     elif output_format == "sarif":
         from priorlang import __version__
         from priorlang.diagnostics.sarif import findings_sarif
@@ -65,7 +79,7 @@ def command(
     elif findings:
         print_findings(findings, sources, err=False)
     if output_format == "human":
-        for line in clean:
+        for line in lines:
             remark(line, quiet=quiet)
         if findings:
             remark(f"\n{summary(findings)}", quiet=quiet)
@@ -88,45 +102,63 @@ def _fix(file: str, settings: tuple[str, ...], model_config: str | None, *, quie
         remark(f"{file}: {count} {'fixes' if count > 1 else 'fix'} applied", quiet=quiet)
 
 
-def _check(
-    file: str, settings: tuple[str, ...], model_config: str | None
-) -> tuple[list[Finding], dict[str, str], str]:
-    """The findings of one file, the texts they point into, and a line that sums up a clean prior."""
+@dataclass(frozen=True)
+class _Checked:
+    """One file: its findings, the texts they point into, remarks for people, and its figures against a run."""
+
+    findings: list[Finding]
+    sources: dict[str, str] = field(default_factory=dict)
+    lines: tuple[str, ...] = ()
+    routing: tuple[dict[str, Any], ...] = ()
+
+
+def _check(file: str, settings: tuple[str, ...], model_config: str | None, run: str | None) -> _Checked:
     from priorlang.syntax.source import read_source
     from priorlang.training import is_training_file
 
     source = read_source(file)
     if source.is_yaml and is_training_file(source):
-        return _check_training(file, settings)
+        return _check_training(file, settings, run)
     from priorlang.phases import Prior
     from priorlang.settings import parse_settings
 
     prior = Prior(source, parse_settings(settings), given_by(model_config))
     findings = list(prior.findings)
-    line = ""
-    if not any(finding.severity is Severity.ERROR for finding in findings):
-        spec, cells = prior.spec, prior.cells
-        assert cells is not None
-        layers = len(spec.model.routed)
-        distinct = {(cell.alpha, cell.weight) for cell in cells.priors.values() if cell is not None}
-        line = (
-            f"{file}: {len(spec.rules)} rules, {layers * spec.class_count} cells "
-            f"({layers} layers × {spec.class_count} token classes), {len(distinct)} distinct priors"
-        )
-    return findings, prior.sources, line
+    if any(finding.severity is Severity.ERROR for finding in findings):
+        return _Checked(findings, prior.sources)
+    line = _summed_up(file, prior)
+    if run is None:
+        return _Checked(findings, prior.sources, (line,))
+    from priorlang.cli.against_routing import hold_to_routing
+
+    found, remarks, document = hold_to_routing(prior, run)
+    measured = () if document is None else (document,)
+    return _Checked([*findings, *found], prior.sources, (line, remarks), measured)
 
 
-def _check_training(file: str, settings: tuple[str, ...]) -> tuple[list[Finding], dict[str, str], str]:
+def _summed_up(file: str, prior: Prior) -> str:
+    spec, cells = prior.spec, prior.cells
+    assert cells is not None
+    layers = len(spec.model.routed)
+    distinct = {(cell.alpha, cell.weight) for cell in cells.priors.values() if cell is not None}
+    return (
+        f"{file}: {len(spec.rules)} rules, {layers * spec.class_count} cells "
+        f"({layers} layers × {spec.class_count} token classes), {len(distinct)} distinct priors"
+    )
+
+
+def _check_training(file: str, settings: tuple[str, ...], run: str | None) -> _Checked:
     from priorlang.training import load_plan
 
     try:
         plan = load_plan(file, settings)
     except PriorError as error:
-        return list(error.findings), {}, ""
+        return _Checked(list(error.findings))
+    line = f"{file}: a training file with {len(plan.stages)} stages"
     if plan.prior is None:
-        return [], {}, f"{file}: a training file with {len(plan.stages)} stages, without a prior"
-    findings, sources, line = _check(str(plan.prior), (), None)
-    return findings, sources, f"{file}: a training file with {len(plan.stages)} stages\n{line}".rstrip()
+        return _Checked([], lines=(f"{line}, without a prior",))
+    checked = _check(str(plan.prior), (), None, run)
+    return replace(checked, lines=(line, *checked.lines))
 
 
 def _exit(findings: list[Finding], *, deny_warnings: bool, unreadable: bool) -> int:

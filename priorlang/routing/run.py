@@ -26,6 +26,7 @@ class RunRouting:
         place: where it was read, for messages.
         stage: name of the stage; empty where no plan lies beside the statistics.
         shaped: whether a prior shaped this stage or one before it; taken as so where no plan says.
+        on: whether a prior shaped this stage.
         balanced: whether a regularizer sought balanced load up to then.
         statistics: its numbers.
         table: the prior whose populations and token classes they count.
@@ -34,6 +35,7 @@ class RunRouting:
     place: str
     stage: str
     shaped: bool
+    on: bool
     balanced: bool
     statistics: RoutingStatistics
     table: PriorTable
@@ -78,6 +80,7 @@ def read_run_routing(path: str | Path) -> RunRouting:
         str(path),
         stage,
         any(bool(item.get("shape")) for item in before) if before else True,
+        bool(before[-1].get("shape")) if before else True,
         any(_balances(item) for item in before),
         statistics,
         PriorTable.load(table_file),

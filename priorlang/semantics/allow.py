@@ -12,10 +12,15 @@ from priorlang.syntax.tree import Allow, Name
 
 def allowed(spec: Spec, findings: list[Finding]) -> list[Finding]:
     """The findings that no `allow` silences, and those about the `allow` lines themselves."""
-    kept = [finding for finding in findings if not any(_silences(spec, a, finding) for a in spec.allows)]
+    kept = [finding for finding in findings if not silenced(spec, finding)]
     for statement in spec.allows:
         kept.extend(_mistakes(spec, statement))
     return kept
+
+
+def silenced(spec: Spec, finding: Finding) -> bool:
+    """Whether an `allow` of the prior is about this finding."""
+    return any(_silences(spec, statement, finding) for statement in spec.allows)
 
 
 def _silences(spec: Spec, statement: Allow, finding: Finding) -> bool:

@@ -1,79 +1,15 @@
-"""The command line. One short file per subcommand, imported only when it is called."""
+"""The command line. One short file per subcommand; `commands` lists them, and `validate` alone does without it.
+
+`priorlang validate FILE…` without options is what people and hooks run all day, so it waits for no parser of
+options.
+"""
 
 from __future__ import annotations
 
-import importlib
 import io
-import os
 import sys
-import traceback
-
-import click
 
 from priorlang.cli.exits import USAGE
-
-COMMANDS = {
-    "init": "Start a project from a ready-made prior.",
-    "validate": "Check prior files or training files.",
-    "compile": "Compile a prior file to a table.",
-    "explain": "Say why a cell asks for what it asks for.",
-    "fmt": "Lay prior files out in the canonical way.",
-    "convert": "Write a prior file in the other form.",
-    "diff": "Compare two priors, tables or runs.",
-    "train": "Train as a training file says.",
-    "report": "Write the report of a run.",
-    "schema": "Print the JSON Schema of a file.",
-    "lsp": "Language server on standard streams.",
-    "help": "Explain a finding.",
-}
-
-
-class _LazyGroup(click.Group):
-    """Imports the module of a subcommand when it is asked for: `validate` never waits for torch."""
-
-    def invoke(self, ctx: click.Context) -> object:
-        try:
-            return super().invoke(ctx)
-        except BrokenPipeError:
-            # The reader of our output has gone, as in `priorlang validate … | head`: say nothing more to it.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            sys.exit(USAGE)
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        module = importlib.import_module(f"priorlang.cli.{cmd_name}")
-        command: click.Command = module.command
-        return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        try:
-            return super().resolve_command(ctx, args)
-        except click.UsageError as error:
-            from priorlang.diagnostics.suggest import closest
-
-            meant = closest(args[0], COMMANDS) if args else None
-            hint = f"; did you mean `{meant}`?" if meant else f"; there are {', '.join(COMMANDS)}"
-            raise click.UsageError(f"there is no command `{args[0]}`{hint}", ctx) from error
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The list of commands, without importing any."""
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
-
-
-@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="priorlang", message="priorlang %(version)s")
-def cli() -> None:
-    """Say how a mixture-of-experts model should route, and train it to.
-
-    Exit codes: 0 clean (or the same), 1 findings (or different), 2 usage, I/O or crash.
-    """
 
 
 def main() -> None:
@@ -83,14 +19,29 @@ def main() -> None:
             # A file name may hold bytes that the terminal's encoding cannot show.
             stream.reconfigure(errors="backslashreplace")
     try:
-        sys.exit(cli.main(prog_name="priorlang", standalone_mode=False))
-    except click.ClickException as error:
-        error.show()
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted", err=True)
+        sys.exit(_run(sys.argv[1:]))
+    except BrokenPipeError:
+        from priorlang.cli.output import leave_unread
+
+        leave_unread()
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)  # noqa: T201
     except OSError as error:
-        click.echo(f"error: {error}", err=True)
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201
     except Exception:
+        import traceback
+
         traceback.print_exc()
-        click.echo("\nThis is a fault of priorlang, not of your file; please report it.", err=True)
+        print("\nThis is a fault of priorlang, not of your file; please report it.", file=sys.stderr)  # noqa: T201
     sys.exit(USAGE)
+
+
+def _run(arguments: list[str]) -> int:
+    files = arguments[1:]
+    if arguments[:1] == ["validate"] and files and not any(file.startswith("-") for file in files):
+        from priorlang.cli.validation import validate
+
+        return validate(files)
+    from priorlang.cli.commands import run
+
+    return run()

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Iterable, Mapping
-from pathlib import Path
-from typing import Any, NoReturn
-
-import click
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from priorlang.cli.exits import FINDINGS, USAGE
 from priorlang.diagnostics.finding import Finding, PriorError, Severity
 from priorlang.diagnostics.human import Style, render
 from priorlang.syntax.source import MAXIMUM_BYTES
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 # Findings that say a file could not be had at all: the command's own exit code is about usage and I/O then.
 IO_FINDINGS = frozenset(
@@ -24,13 +23,20 @@ IO_FINDINGS = frozenset(
 
 def write_json(document: Mapping[str, Any] | list[Any]) -> None:
     """Print a JSON document."""
-    click.echo(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False))
+    import json
+
+    say(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def say(text: str, *, err: bool = False) -> None:
+    """One text and a line end, on standard output or standard error."""
+    print(text, file=sys.stderr if err else sys.stdout, flush=True)
 
 
 def remark(text: str, *, quiet: bool = False) -> None:
     """A remark for a person, on standard error."""
     if not quiet:
-        click.echo(text, err=True)
+        say(text, err=True)
 
 
 def style_of(stream: Any) -> Style:
@@ -44,7 +50,7 @@ def print_findings(
     """Findings for people. Sources that are not given are read from disk."""
     listed = list(findings)
     stream = sys.stderr if err else sys.stdout
-    click.echo(render(listed, _texts(listed, sources or {}), style_of(stream)), err=err)
+    say(render(listed, _texts(listed, sources or {}), style_of(stream)), err=err)
 
 
 def fail(error: PriorError, sources: Mapping[str, str] | None = None) -> NoReturn:
@@ -59,12 +65,18 @@ def exit_code(findings: Iterable[Finding]) -> int:
     return USAGE if errors and all(_is_about_the_command(finding) for finding in errors) else FINDINGS
 
 
+def leave_unread() -> NoReturn:
+    """Leave where the reader of our output has gone, as in `priorlang validate … | head`, and say no more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(USAGE)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a file, or leave with a clear message."""
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
-        click.echo(f"error: {path} cannot be written: {error.strerror}", err=True)
+        say(f"error: {path} cannot be written: {error.strerror}", err=True)
         sys.exit(USAGE)
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 
 from priorlang.diagnostics.span import Span
+from priorlang.records import Record
 
 
 class Severity(StrEnum):
@@ -17,24 +17,21 @@ class Severity(StrEnum):
     INFO = "info"
 
 
-@dataclass(frozen=True, slots=True)
-class Related:
+class Related(Record):
     """Another place that has a part in the finding."""
 
     message: str
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Edit:
+class Edit(Record):
     """Replace the text of `span` by `text`."""
 
     span: Span
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Fix:
+class Fix(Record):
     """A change that mends the finding; without edits it is advice in words.
 
     One that is not `automatic` makes a choice that is the author's: editors offer it, `--fix` leaves it.
@@ -45,8 +42,7 @@ class Fix:
     automatic: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Record):
     """One thing wrong, or worth knowing, at one place.
 
     `name` is a name of the registry (diagnostics/registry.py); `witness` is a cell that proves the

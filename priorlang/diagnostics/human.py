@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 from priorlang.diagnostics.finding import Finding, Severity
 from priorlang.diagnostics.span import Span
+from priorlang.records import Record
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 """What a terminal might obey."""
 _COLOUR = {Severity.ERROR: "31", Severity.WARNING: "33", Severity.INFO: "36"}
 
 
-@dataclass(frozen=True, slots=True)
-class Style:
+class Style(Record):
     """Colour on a terminal, plain text elsewhere."""
 
     colour: bool = False

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 
 
 def closest(word: str, known: Iterable[str]) -> str | None:
     """The known word nearest to `word`, or None where none is near."""
+    from difflib import get_close_matches
+
     candidates = list(known)
     folded = {candidate.casefold(): candidate for candidate in candidates}
     matches = get_close_matches(word.casefold(), folded, n=1, cutoff=0.6)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-
-from lark.exceptions import UnexpectedInput
+from collections.abc import Iterable
 
 from priorlang.editor.words import Word, words_of
 from priorlang.syntax.keywords import KEYWORDS, STATEMENT_KEYWORDS
-from priorlang.syntax.parser import parser
+from priorlang.syntax.parser import END, Reading
 
-END = "$END"
 MAXIMUM_MISTAKES = 20
 _CLAUSES = frozenset({"FOR", "BASE", "PREFER", "AVOID", "WEIGHT", "UNSHAPED", "SPLIT"})
 
@@ -24,17 +21,14 @@ def expected_after(words: Iterable[Word], symbol: str = "fragment") -> frozenset
     """
     kept = list(words)
     for _ in range(MAXIMUM_MISTAKES):
-        reading = parser().parse_interactive("", start=symbol)
+        reading = Reading(symbol)
         for index, word in enumerate(kept):
-            try:
-                reading.feed_token(word.token)
-            except UnexpectedInput:
+            if not reading.feed(word.kind):
                 early = symbol == "fragment" and word.kind in _CLAUSES
                 kept = [*words_of("rule x:"), *kept[index:]] if early else [*kept[:index], *kept[index + 1 :]]
                 break
         else:
-            accepts: Callable[[], set[str]] = reading.accepts
-            return frozenset(accepts())
+            return reading.accepts()
     return frozenset()
 
 

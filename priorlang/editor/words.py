@@ -6,11 +6,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from lark import Token
-from lark.exceptions import UnexpectedCharacters
-
 from priorlang.syntax.keywords import STATEMENT_KEYWORDS
-from priorlang.syntax.lexer import tokens_of
+from priorlang.syntax.lexer import UnreadableError, tokens_of
 
 _STARTS = frozenset(word.upper() for word in ("priorlang", *STATEMENT_KEYWORDS))
 _UNREADABLE = re.compile(r'"[^\n]*|[^\s{}(),:=|"]+|.', re.DOTALL)
@@ -20,13 +17,12 @@ MAXIMUM_GAPS = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A token of the language. `start` and `end` are offsets; `token` counts from the last gap."""
+    """A token of the language. `start` and `end` are offsets."""
 
     kind: str
     text: str
     start: int
     end: int
-    token: Token
 
     @property
     def name(self) -> str:
@@ -64,10 +60,10 @@ def _words(text: str) -> Iterator[Word]:
     for _ in range(MAXIMUM_GAPS):
         try:
             for token in tokens_of(text[begin:]):
-                start = begin + (token.start_pos or 0)
-                yield Word(token.type, str(token), start, start + len(token), token)
-        except UnexpectedCharacters as error:
-            found = _UNREADABLE.match(text, begin + (error.pos_in_stream or 0))
+                start = begin + token.offset
+                yield Word(token.kind, token.text, start, start + len(token.text))
+        except UnreadableError as error:
+            found = _UNREADABLE.match(text, begin + error.offset)
             begin = found.end() if found else len(text)
         else:
             return

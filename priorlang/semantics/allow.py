@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from priorlang.diagnostics.finding import Edit, Finding, Fix, Severity
-from priorlang.diagnostics.registry import REGISTRY
 from priorlang.diagnostics.span import Span
 from priorlang.diagnostics.suggest import closest
 from priorlang.semantics.spec import Spec
@@ -24,6 +23,8 @@ def silenced(spec: Spec, finding: Finding) -> bool:
 
 
 def _silences(spec: Spec, statement: Allow, finding: Finding) -> bool:
+    from priorlang.diagnostics.registry import REGISTRY
+
     if statement.finding.text != finding.name or not REGISTRY[finding.name].heuristic:
         return False
     if not statement.rules:
@@ -33,6 +34,8 @@ def _silences(spec: Spec, statement: Allow, finding: Finding) -> bool:
 
 
 def _mistakes(spec: Spec, statement: Allow) -> list[Finding]:
+    from priorlang.diagnostics.registry import REGISTRY
+
     findings = []
     name = statement.finding
     if name.text not in REGISTRY:

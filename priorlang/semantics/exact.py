@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
+
+from priorlang.records import Record
 
 MAXIMUM_DIGITS = 50
 MAXIMUM_EXPONENT = 300
@@ -58,8 +59,7 @@ def decimal_text(value: Fraction) -> str:
     return f"{rounded(value):.6g}"
 
 
-@dataclass(frozen=True, slots=True)
-class LayerRamp:
+class LayerRamp(Record):
     """A value that is linear in the decoder layer between `first` and `last`, and constant outside."""
 
     start: Fraction

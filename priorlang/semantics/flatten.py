@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
+from priorlang.records import replace
 from priorlang.semantics.imports import Program
 from priorlang.semantics.scope import gather
 from priorlang.syntax import tree as t

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 from priorlang.diagnostics.finding import Finding, PriorError, Related, Severity
 from priorlang.diagnostics.span import Span
+from priorlang.records import Record
 from priorlang.syntax import SourceFile, parse, read_source
 from priorlang.syntax.tree import Document, Import
 
 MAXIMUM_FILES = 100
 
 
-@dataclass(frozen=True, slots=True)
-class ProgramFile:
+class ProgramFile(Record):
     """One file of a program: its tree, and the files it imports, by name."""
 
     source: SourceFile
@@ -23,8 +22,7 @@ class ProgramFile:
     imports: tuple[tuple[str, Span], ...]
 
 
-@dataclass(frozen=True)
-class Program:
+class Program(Record):
     """A prior file and all it imports. `files` is in reading order: a file comes after its imports."""
 
     root: str

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from fractions import Fraction
 from typing import cast
 
 from priorlang.diagnostics.finding import Finding, Related, Severity
 from priorlang.diagnostics.span import Span
 from priorlang.diagnostics.suggest import closest
+from priorlang.records import replace
 from priorlang.semantics.imports import Program
 from priorlang.semantics.scope import Scope
 from priorlang.semantics.sets import Sets

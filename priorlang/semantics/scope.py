@@ -6,7 +6,6 @@ Everything else is declared once.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TypeVar
 
 from priorlang.diagnostics.finding import Finding, Related, Severity
@@ -15,20 +14,20 @@ from priorlang.semantics.imports import Program
 from priorlang.syntax import tree as t
 
 
-@dataclass
 class Scope:
     """What the files of a program declare. `broken` names are declared by statements nobody could read."""
 
-    settings: dict[str, t.Setting] = field(default_factory=dict)
-    parameters: dict[str, t.Parameter] = field(default_factory=dict)
-    default: t.Default | None = None
-    schedule: t.Schedule | None = None
-    groups: dict[tuple[str, str], t.Group] = field(default_factory=dict)
-    attributes: dict[str, list[t.Attribute]] = field(default_factory=dict)
-    rules: dict[str, t.Rule] = field(default_factory=dict)
-    expects: list[t.Expect] = field(default_factory=list)
-    allows: list[t.Allow] = field(default_factory=list)
-    broken: set[tuple[str, str | None]] = field(default_factory=set)
+    def __init__(self) -> None:
+        self.settings: dict[str, t.Setting] = {}
+        self.parameters: dict[str, t.Parameter] = {}
+        self.default: t.Default | None = None
+        self.schedule: t.Schedule | None = None
+        self.groups: dict[tuple[str, str], t.Group] = {}
+        self.attributes: dict[str, list[t.Attribute]] = {}
+        self.rules: dict[str, t.Rule] = {}
+        self.expects: list[t.Expect] = []
+        self.allows: list[t.Allow] = []
+        self.broken: set[tuple[str, str | None]] = set()
 
     def is_broken(self, keyword: str, name: str | None = None) -> bool:
         """Whether a statement that could not be read may have declared this."""

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from typing import Literal
 
 from priorlang.diagnostics.span import Span
+from priorlang.records import Record
 from priorlang.semantics.exact import ExactValue, LayerRamp, Scalar
 from priorlang.syntax.tree import Allow
 
 
-@dataclass(frozen=True)
-class ModelShape:
+class ModelShape(Record):
     """What the file knows of the model."""
 
     layers: int
@@ -24,8 +23,7 @@ class ModelShape:
     span: Span
 
 
-@dataclass(frozen=True)
-class AttributeSpec:
+class AttributeSpec(Record):
     """An attribute: its leaf members in code order, and the codes that each parent stands for."""
 
     name: str
@@ -40,8 +38,7 @@ class AttributeSpec:
         return {**leaves, **self.parents}
 
 
-@dataclass(frozen=True)
-class Condition:
+class Condition(Record):
     """One term of a selector: the codes of one attribute that it lets through."""
 
     attribute: int
@@ -50,8 +47,7 @@ class Condition:
     span: Span
 
 
-@dataclass(frozen=True)
-class Where:
+class Where(Record):
     """A resolved selector: conditions joined by `and`, and decoder layers; None means all."""
 
     conditions: tuple[Condition, ...] = ()
@@ -64,8 +60,7 @@ class Where:
         return in_layer and all(codes[item.attribute] in item.codes for item in self.conditions)
 
 
-@dataclass(frozen=True)
-class BaseEffect:
+class BaseEffect(Record):
     """α before any preference."""
 
     value: ExactValue
@@ -73,8 +68,7 @@ class BaseEffect:
     span: Span
 
 
-@dataclass(frozen=True)
-class PushEffect:
+class PushEffect(Record):
     """`prefer` or `avoid`: `by` is added to, or taken from, each of these experts."""
 
     verb: Literal["prefer", "avoid"]
@@ -83,16 +77,14 @@ class PushEffect:
     span: Span
 
 
-@dataclass(frozen=True)
-class WeightEffect:
+class WeightEffect(Record):
     """λ."""
 
     value: Scalar
     span: Span
 
 
-@dataclass(frozen=True)
-class RuleSpec:
+class RuleSpec(Record):
     """A rule, or the default (which matches everywhere and is silenced by nothing)."""
 
     name: str
@@ -120,8 +112,7 @@ class RuleSpec:
 Function = Literal["share", "load", "alpha"]
 
 
-@dataclass(frozen=True)
-class MeasureSpec:
+class MeasureSpec(Record):
     """`share`, `load` or `alpha` of a set of experts."""
 
     function: Function
@@ -132,8 +123,7 @@ class MeasureSpec:
 OperandSpec = MeasureSpec | Literal["weight"] | Fraction
 
 
-@dataclass(frozen=True)
-class ExpectSpec:
+class ExpectSpec(Record):
     """A claim about every matching cell. Without a sign it claims that the cell is unshaped."""
 
     where: Where
@@ -144,8 +134,7 @@ class ExpectSpec:
     right: OperandSpec | None = None
 
 
-@dataclass(frozen=True)
-class ScheduleSpec:
+class ScheduleSpec(Record):
     """Points (place, factor), in order; places count fractions of the shaped steps, or steps."""
 
     points: tuple[tuple[Fraction, Fraction], ...]
@@ -153,8 +142,7 @@ class ScheduleSpec:
     span: Span
 
 
-@dataclass(frozen=True)
-class Negation:
+class Negation(Record):
     """A `not` and what it ran over, for the finding about sets that a later file widens."""
 
     kind: Literal["experts", "layers", "members"]
@@ -164,8 +152,7 @@ class Negation:
     rule: str | None
 
 
-@dataclass(frozen=True)
-class Spec:
+class Spec(Record):
     """A whole prior, resolved."""
 
     file: str

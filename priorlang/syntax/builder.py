@@ -1,23 +1,19 @@
-"""Lark's parse tree → the syntax tree, with spans placed in the file that the text came from."""
+"""The parts of a complete rule of the grammar → its node, with a span placed in the file that the text came from."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 from priorlang.diagnostics.span import Position, Span
+from priorlang.records import Record
 from priorlang.syntax import tree as t
+from priorlang.syntax.lexer import Token
 
-if TYPE_CHECKING:
-    from lark import Token, Tree
-
-    Parsed = Tree[Token]
-    Node = Parsed | Token
+Part = tuple[str, Any]
+"""A terminal or a symbol of the grammar, and its token or its node."""
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(Record):
     """Where a stretch of text lies in its file: the place of its first character.
 
     A text whose inner places do not map to the file (a YAML scalar with escapes, say) has a `fixed`
@@ -43,214 +39,196 @@ class Origin:
         return Span(self.file, self.position(line, column), self.position(end_line, end_column))
 
 
-def build(parsed: Parsed, origin: Origin) -> Any:
-    """The syntax tree of what Lark parsed: a Document for `start`, else the node of that symbol."""
-    return _Builder(origin).build(parsed)
-
-
-class _Builder:
+class Builder:
     """One method for each rule of the grammar; holds nothing but the origin."""
 
     def __init__(self, origin: Origin) -> None:
         self.origin = origin
 
-    def build(self, node: Parsed) -> Any:
-        method: Callable[[Parsed], Any] = getattr(self, node.data)
-        return method(node)
+    def between(self, first: Token, last: Token) -> Span:
+        """The span in the file from one token to another."""
+        return self.origin.span(first.line, first.column, last.line, last.column + len(last.text))
 
-    # --- helpers ---------------------------------------------------------------------------------
+    def name_of(self, token: Token) -> t.Name:
+        return t.Name(_unquoted(token.text), self.between(token, token))
 
-    def span(self, node: Node) -> Span:
-        meta = node.meta if hasattr(node, "meta") else node
-        return self.origin.span(meta.line, meta.column, meta.end_line, meta.end_column)  # type: ignore[arg-type]
-
-    def trees(self, node: Parsed, *kinds: str) -> list[Parsed]:
-        found = (child for child in node.children if hasattr(child, "data"))
-        return [cast("Parsed", child) for child in found if not kinds or cast("Parsed", child).data in kinds]
-
-    def one(self, node: Parsed, *kinds: str) -> Any:
-        found = self.trees(node, *kinds)
-        return self.build(found[0]) if found else None
-
-    def each(self, node: Parsed, *kinds: str) -> tuple[Any, ...]:
-        return tuple(self.build(child) for child in self.trees(node, *kinds))
-
-    def has(self, node: Parsed, token_type: str) -> bool:
-        return any(getattr(child, "type", None) == token_type for child in node.children)
-
-    def token_name(self, token: Token) -> t.Name:
-        return t.Name(_unquoted(str(token)), self.span(token))
+    def percent(self, token: Token) -> t.NumberLiteral:
+        return t.NumberLiteral(token.text[:-1], self.between(token, token))
 
     # --- file and statements ---------------------------------------------------------------------
 
-    def start(self, node: Parsed) -> t.Document:
-        header, *statements = self.trees(node)
-        built = tuple(self.build(statement) for statement in statements)
-        return t.Document(self.header(header), built, self.span(node))
+    def start(self, parts: list[Part], span: Span) -> t.Document:
+        header, *statements = _each(parts)
+        return t.Document(header, tuple(statements), span)
 
-    def fragment(self, node: Parsed) -> Any:
-        return self.build(self.trees(node)[0])
+    def fragment(self, parts: list[Part], _: Span) -> Any:
+        return _one(parts)
 
-    def header(self, node: Parsed) -> t.NumberLiteral:
-        token = cast("Token", node.children[1])
-        return t.NumberLiteral(str(token), self.span(token))
+    def header(self, parts: list[Part], _: Span) -> t.NumberLiteral:
+        token = _token(parts, 1)
+        return t.NumberLiteral(token.text, self.between(token, token))
 
-    def import_(self, node: Parsed) -> t.Import:
-        return t.Import(self.token_name(cast("Token", node.children[1])), self.span(node))
+    def import_(self, parts: list[Part], span: Span) -> t.Import:
+        return t.Import(self.name_of(_token(parts, 1)), span)
 
-    def model(self, node: Parsed) -> t.Model:
-        return t.Model(self.each(node, "setting"), self.span(node))
+    def model(self, parts: list[Part], span: Span) -> t.Model:
+        return t.Model(_each(parts, "setting"), span)
 
-    def setting(self, node: Parsed) -> t.Setting:
-        key = self.token_name(cast("Token", node.children[0]))
-        return t.Setting(key, self.one(node, "set"), self.span(node))
+    def setting(self, parts: list[Part], span: Span) -> t.Setting:
+        key = self.name_of(_token(parts, 0))
+        return t.Setting(key, _one(parts, "set"), span)
 
-    def attribute(self, node: Parsed) -> t.Attribute:
-        return t.Attribute(
-            self.one(node, "name"), self.has(node, "ADDS"), self.each(node, "member"), self.span(node)
-        )
+    def attribute(self, parts: list[Part], span: Span) -> t.Attribute:
+        return t.Attribute(_one(parts, "name"), _has(parts, "ADDS"), _each(parts, "member"), span)
 
-    def member(self, node: Parsed) -> t.Member:
-        return t.Member(self.one(node, "name"), self.each(node, "member"), self.span(node))
+    def member(self, parts: list[Part], span: Span) -> t.Member:
+        return t.Member(_one(parts, "name"), _each(parts, "member"), span)
 
-    def experts(self, node: Parsed) -> t.Group:
-        return t.Group("experts", self.one(node, "name"), self.one(node, "set"), self.span(node))
+    def experts(self, parts: list[Part], span: Span) -> t.Group:
+        return t.Group("experts", _one(parts, "name"), _one(parts, "set"), span)
 
-    def layers(self, node: Parsed) -> t.Group:
-        return t.Group("layers", self.one(node, "name"), self.one(node, "set"), self.span(node))
+    def layers(self, parts: list[Part], span: Span) -> t.Group:
+        return t.Group("layers", _one(parts, "name"), _one(parts, "set"), span)
 
-    def param(self, node: Parsed) -> t.Parameter:
-        name = self.token_name(cast("Token", node.children[1]))
-        return t.Parameter(name, self.one(node, "value"), self.span(node))
+    def param(self, parts: list[Part], span: Span) -> t.Parameter:
+        name = self.name_of(_token(parts, 1))
+        return t.Parameter(name, _one(parts, "value"), span)
 
-    def default(self, node: Parsed) -> t.Default:
-        return t.Default(self.each(node), self.span(node))
+    def default(self, parts: list[Part], span: Span) -> t.Default:
+        return t.Default(_each(parts), span)
 
-    def rule(self, node: Parsed) -> t.Rule:
-        effects = self.each(node, "base", "push", "weight", "unshaped", "split")
-        return t.Rule(
-            self.one(node, "name"),
-            self.one(node, "overrides"),
-            self.one(node, "selector"),
-            effects,
-            self.span(node),
-        )
+    def rule(self, parts: list[Part], span: Span) -> t.Rule:
+        effects = _each(parts, "base", "push", "weight", "unshaped", "split")
+        return t.Rule(_one(parts, "name"), _one(parts, "overrides"), _one(parts, "selector"), effects, span)
 
-    def overrides(self, node: Parsed) -> t.Overrides:
-        return t.Overrides(self.has(node, "ALL"), self.each(node, "name"), self.span(node))
+    def overrides(self, parts: list[Part], span: Span) -> t.Overrides:
+        return t.Overrides(_has(parts, "ALL"), _each(parts, "name"), span)
 
-    def schedule(self, node: Parsed) -> t.Schedule:
-        return t.Schedule(self.each(node, "point"), self.span(node))
+    def schedule(self, parts: list[Part], span: Span) -> t.Schedule:
+        return t.Schedule(_each(parts, "point"), span)
 
-    def point(self, node: Parsed) -> t.Point:
-        numbers = self.each(node, "number")
+    def point(self, parts: list[Part], span: Span) -> t.Point:
+        numbers = _each(parts, "number")
         if len(numbers) == 2:
-            return t.Point(numbers[0], False, numbers[1], self.span(node))
-        percent = cast("Token", node.children[0])
-        return t.Point(
-            t.NumberLiteral(str(percent)[:-1], self.span(percent)), True, numbers[0], self.span(node)
-        )
+            return t.Point(numbers[0], False, numbers[1], span)
+        return t.Point(self.percent(_token(parts, 0)), True, numbers[0], span)
 
-    def expect(self, node: Parsed) -> t.Expect:
-        claim: t.Expect = self.one(node)
-        return t.Expect(claim.claim, claim.selector, self.span(node))
+    def expect(self, parts: list[Part], span: Span) -> t.Expect:
+        claim: t.Expect = _one(parts)
+        return t.Expect(claim.claim, claim.selector, span)
 
-    def expectation(self, node: Parsed) -> t.Expect:
-        claim = self.one(node, "comparison", "unshaped")
-        return t.Expect(claim, self.one(node, "selector"), self.span(node))
+    def expectation(self, parts: list[Part], span: Span) -> t.Expect:
+        return t.Expect(_one(parts, "claim"), _one(parts, "selector"), span)
 
-    def comparison(self, node: Parsed) -> t.Comparison:
-        left, right = self.each(node)
-        sign = next(
-            str(child) for child in node.children if getattr(child, "type", None) in {"COMPARE", "EQUAL"}
-        )
-        return t.Comparison(left, cast("Any", sign), right, self.span(node))
+    def comparison(self, parts: list[Part], span: Span) -> t.Comparison:
+        left, right = _each(parts)
+        sign: Any = _token(parts, 1).text
+        return t.Comparison(left, sign, right, span)
 
-    def operand(self, node: Parsed) -> t.Operand:
-        return cast("t.Operand", self.one(node))
+    def operand(self, parts: list[Part], _: Span) -> t.Operand:
+        found: t.Operand = _one(parts)
+        return found
 
-    def measure(self, node: Parsed) -> t.Measure:
-        function = self.token_name(cast("Token", node.children[0]))
-        return t.Measure(function, self.one(node, "set"), self.span(node))
+    def measure(self, parts: list[Part], span: Span) -> t.Measure:
+        function = self.name_of(_token(parts, 0))
+        return t.Measure(function, _one(parts, "set"), span)
 
-    def weight_of(self, node: Parsed) -> t.WeightOf:
-        return t.WeightOf(self.span(node))
+    def weight_of(self, _: list[Part], span: Span) -> t.WeightOf:
+        return t.WeightOf(span)
 
-    def allow(self, node: Parsed) -> t.Allow:
-        finding, *rules = self.each(node, "name")
-        because = self.token_name(cast("Token", node.children[-1]))
-        return t.Allow(finding, tuple(rules), because, self.span(node))
+    def allow(self, parts: list[Part], span: Span) -> t.Allow:
+        finding, *rules = _each(parts, "name")
+        because = self.name_of(_token(parts, -1))
+        return t.Allow(finding, tuple(rules), because, span)
 
     # --- selectors and effects -------------------------------------------------------------------
 
-    def selector(self, node: Parsed) -> t.Selector:
-        return t.Selector(self.each(node, "term"), self.one(node, "set"), self.span(node))
+    def selector(self, parts: list[Part], span: Span) -> t.Selector:
+        return t.Selector(_each(parts, "term"), _one(parts, "set"), span)
 
-    def term(self, node: Parsed) -> t.Term:
-        return t.Term(self.one(node, "name"), self.one(node, "set"), self.span(node))
+    def term(self, parts: list[Part], span: Span) -> t.Term:
+        return t.Term(_one(parts, "name"), _one(parts, "set"), span)
 
-    def base(self, node: Parsed) -> t.Base:
-        return t.Base(self.one(node, "value"), self.each(node, "share"), self.span(node))
+    def base(self, parts: list[Part], span: Span) -> t.Base:
+        return t.Base(_one(parts, "value"), _each(parts, "share"), span)
 
-    def share(self, node: Parsed) -> t.Share:
-        return t.Share(self.one(node, "number"), self.one(node, "set"), self.span(node))
+    def share(self, parts: list[Part], span: Span) -> t.Share:
+        return t.Share(_one(parts, "number"), _one(parts, "set"), span)
 
-    def push(self, node: Parsed) -> t.Push:
-        verb = cast("Any", str(node.children[0]))
-        return t.Push(verb, self.one(node, "set"), self.one(node, "value"), self.span(node))
+    def push(self, parts: list[Part], span: Span) -> t.Push:
+        verb: Any = _token(parts, 0).text
+        return t.Push(verb, _one(parts, "set"), _one(parts, "value"), span)
 
-    def weight(self, node: Parsed) -> t.Weight:
-        return t.Weight(self.one(node, "value"), self.span(node))
+    def weight(self, parts: list[Part], span: Span) -> t.Weight:
+        return t.Weight(_one(parts, "value"), span)
 
-    def unshaped(self, node: Parsed) -> t.Unshaped:
-        return t.Unshaped(self.span(node))
+    def unshaped(self, _: list[Part], span: Span) -> t.Unshaped:
+        return t.Unshaped(span)
 
-    def split(self, node: Parsed) -> t.Split:
-        return t.Split(self.each(node, "name"), self.span(node))
+    def split(self, parts: list[Part], span: Span) -> t.Split:
+        return t.Split(_each(parts, "name"), span)
 
     # --- sets and values -------------------------------------------------------------------------
 
-    def set(self, node: Parsed) -> t.SetExpression:
-        return t.SetExpression(self.has(node, "NOT"), self.each(node), self.span(node))
+    def set(self, parts: list[Part], span: Span) -> t.SetExpression:
+        return t.SetExpression(_has(parts, "NOT"), _each(parts), span)
 
-    def all(self, node: Parsed) -> t.All:
-        return t.All(self.span(node))
+    def all(self, _: list[Part], span: Span) -> t.All:
+        return t.All(span)
 
-    def closed(self, node: Parsed) -> t.Range:
-        first, last, *step = self.each(node, "number")
-        return t.Range(first, last, step[0] if step else None, self.span(node))
+    def closed(self, parts: list[Part], span: Span) -> t.Range:
+        first, last, *step = _each(parts, "number")
+        return t.Range(first, last, step[0] if step else None, span)
 
-    def from_(self, node: Parsed) -> t.Range:
-        return t.Range(self.one(node, "number"), None, None, self.span(node))
+    def from_(self, parts: list[Part], span: Span) -> t.Range:
+        return t.Range(_one(parts, "number"), None, None, span)
 
-    def upto(self, node: Parsed) -> t.Range:
-        return t.Range(None, self.one(node, "number"), None, self.span(node))
+    def upto(self, parts: list[Part], span: Span) -> t.Range:
+        return t.Range(None, _one(parts, "number"), None, span)
 
-    def value(self, node: Parsed) -> t.Value:
-        return cast("t.Value", self.one(node))
+    def value(self, parts: list[Part], _: Span) -> t.Value:
+        found: t.Value = _one(parts)
+        return found
 
-    def vector(self, node: Parsed) -> t.Vector:
-        return t.Vector(self.each(node, "number"), self.span(node))
+    def vector(self, parts: list[Part], span: Span) -> t.Vector:
+        return t.Vector(_each(parts, "number"), span)
 
-    def ramp(self, node: Parsed) -> t.Ramp:
-        start, stop = self.each(node, "number")
-        return t.Ramp(start, stop, self.one(node, "set"), self.span(node))
+    def ramp(self, parts: list[Part], span: Span) -> t.Ramp:
+        start, stop = _each(parts, "number")
+        return t.Ramp(start, stop, _one(parts, "set"), span)
 
-    def number(self, node: Parsed) -> t.Number:
-        token = cast("Token", node.children[0])
-        if token.type == "REFERENCE":
-            return t.Reference(str(token)[1:], self.span(token))
-        return t.NumberLiteral(str(token), self.span(token))
+    def number(self, parts: list[Part], span: Span) -> t.Number:
+        token = _token(parts, 0)
+        if token.kind == "REFERENCE":
+            return t.Reference(token.text[1:], span)
+        return t.NumberLiteral(token.text, span)
 
-    def name(self, node: Parsed) -> t.Name:
-        return self.token_name(cast("Token", node.children[0]))
+    def name(self, parts: list[Part], _: Span) -> t.Name:
+        return self.name_of(_token(parts, 0))
 
-    def place(self, node: Parsed) -> tuple[t.Number, bool]:
-        child = node.children[0]
-        if getattr(child, "type", None) == "PERCENT":
-            token = cast("Token", child)
-            return t.NumberLiteral(str(token)[:-1], self.span(token)), True
-        return self.one(node, "number"), False
+    def place(self, parts: list[Part], _: Span) -> tuple[t.Number, bool]:
+        if _has(parts, "PERCENT"):
+            return self.percent(_token(parts, 0)), True
+        return _one(parts, "number"), False
+
+
+def _one(parts: list[Part], *kinds: str) -> Any:
+    """The first node of these kinds, or of any; None where there is none."""
+    return next((value for kind, value in parts if (kind in kinds if kinds else kind.islower())), None)
+
+
+def _each(parts: list[Part], *kinds: str) -> tuple[Any, ...]:
+    """The nodes of these kinds, or all."""
+    return tuple([value for kind, value in parts if (kind in kinds if kinds else kind.islower())])
+
+
+def _has(parts: list[Part], terminal: str) -> bool:
+    return any(kind == terminal for kind, _ in parts)
+
+
+def _token(parts: list[Part], index: int) -> Token:
+    token: Token = parts[index][1]
+    return token
 
 
 def _unquoted(text: str) -> str:

@@ -6,8 +6,7 @@ canonical tree, and two files say the same in the same words where their canonic
 
 from __future__ import annotations
 
-from dataclasses import replace
-
+from priorlang.records import replace
 from priorlang.syntax import tree as t
 
 _KINDS: tuple[type, ...] = (

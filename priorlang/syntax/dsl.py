@@ -12,11 +12,11 @@ from priorlang.diagnostics.finding import Edit, Finding, Fix, Severity
 from priorlang.diagnostics.span import Position, Span
 from priorlang.diagnostics.suggest import closest
 from priorlang.syntax import tree as t
-from priorlang.syntax.builder import Origin, build
+from priorlang.syntax.builder import Origin
 from priorlang.syntax.comments import comments_of
 from priorlang.syntax.keywords import STATEMENT_KEYWORDS
 from priorlang.syntax.messages import line_column, syntax_finding, text_place
-from priorlang.syntax.parser import parser
+from priorlang.syntax.parser import MisreadError, parse_text
 from priorlang.syntax.recovery import MAXIMUM_DEPTH, Chunk, declared_name, statements_of, too_deep
 from priorlang.syntax.source import SourceFile
 
@@ -27,16 +27,13 @@ MAXIMUM_ERRORS = 100
 
 def parse_dsl(source: SourceFile) -> tuple[t.Document, list[Finding]]:
     """Read a `.prior` file. The document holds every statement that could be read."""
-    from lark.exceptions import UnexpectedInput
-
     comments = comments_of(source)
     if too_deep(source.text) is not None:
         return _parse_in_pieces(source, comments)
     try:
-        parsed = parser().parse(source.text, start="start")
-    except UnexpectedInput:
+        document: t.Document = parse_text(source.text, "start", Origin(source.name))
+    except MisreadError:
         return _parse_in_pieces(source, comments)
-    document: t.Document = build(parsed, Origin(source.name))
     findings = list(version_findings(document.version, document.span))
     return _with_comments(document, comments), findings
 
@@ -47,11 +44,9 @@ def parse_phrase(text: str, symbol: str, origin: Origin) -> tuple[Any, list[Find
     Returns:
         The node, or None where it cannot be read, and the findings.
     """
-    from lark.exceptions import UnexpectedInput
-
     try:
-        return build(parser().parse(text, start=symbol), origin), []
-    except UnexpectedInput as error:
+        return parse_text(text, symbol, origin), []
+    except MisreadError as error:
         return None, [syntax_finding(error, text, origin)]
 
 
@@ -102,8 +97,6 @@ def _parse_in_pieces(source: SourceFile, comments: tuple[t.Comment, ...]) -> tup
 
 def _parse_chunk(file: str, chunk: Chunk) -> tuple[Any, list[t.Broken], list[Finding]]:
     """Read one statement; where a misspelt one follows a whole one, keep the whole one."""
-    from lark.exceptions import UnexpectedInput
-
     origin = Origin(file, chunk.line, chunk.column)
     deep = too_deep(chunk.text)
     if deep is not None:
@@ -112,16 +105,16 @@ def _parse_chunk(file: str, chunk: Chunk) -> tuple[Any, list[t.Broken], list[Fin
         finding = Finding("syntax-error", Severity.ERROR, message, span)
         return None, [_broken_statement(chunk.keyword, chunk.text, span)], [finding]
     try:
-        return build(parser().parse(chunk.text, start="fragment"), origin), [], []
-    except UnexpectedInput as error:
+        return parse_text(chunk.text, "fragment", origin), [], []
+    except MisreadError as error:
         findings = [syntax_finding(error, chunk.text, origin)]
         place = text_place(error, chunk.text)
     head, stray = chunk.text[:place], chunk.text[place:]
     lost = _broken_statement(chunk.keyword, chunk.text, findings[0].span)
     if head.strip():
         try:
-            node = build(parser().parse(head, start="fragment"), origin)
-        except UnexpectedInput:
+            node = parse_text(head, "fragment", origin)
+        except MisreadError:
             return None, [lost], findings
         word = stray.split(maxsplit=1)[0] if stray.strip() else ""
         meant = closest(word, STATEMENT_KEYWORDS) if word else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from priorlang.syntax.parser import grammar_text
+from priorlang.syntax.build_tables import grammar_text
 
 _INTRODUCTION = """# Grammar
 

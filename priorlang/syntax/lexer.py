@@ -1,33 +1,28 @@
 """Text → tokens: the terminals of grammar.lark by one regular expression and a look at the word.
 
-Lark's contextual lexer compiles an expression for every parser state, which costs more than reading a
-whole prior. The language needs context in one place only: after `param` any word is a name. The tests
-hold this lexer and the grammar's own terminals to the same tokens.
+A contextual lexer compiles an expression for every parser state, which costs more than reading a whole
+prior. The language needs context in one place only: after `param` any word is a name. The tests hold this
+lexer and the grammar's own terminals to the same tokens.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-
-from lark import Token
-from lark.exceptions import UnexpectedCharacters
-from lark.lexer import Lexer
+from collections.abc import Iterator
+from typing import NamedTuple
 
 from priorlang.syntax.keywords import KEYWORDS
 
+_BETWEEN = re.compile(r"(?:\s+|#[^\n]*)*")
 _TOKEN = re.compile(
-    r"""(?P<SKIP>\s+|\#[^\n]*)
-      | (?P<WORD>[A-Za-z_][\w-]*)(?P<TAIL>(?:[./][\w-]+)*)
-      | (?P<REFERENCE>\$[A-Za-z_][\w-]*)
-      | (?P<PERCENT>[0-9]+(?:\.[0-9]+)?%)
-      | (?P<NUMBER>[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)
-      | (?P<STRING>"[^"\n]*")
-      | (?P<DOTS>\.\.)
-      | (?P<COMPARE><=|>=|[<>])
-      | (?P<SIGN>[{}()|,:=])""",
-    re.VERBOSE,
+    r"([A-Za-z_][\w-]*)((?:[./][\w-]+)*)"
+    r"|(\$[A-Za-z_][\w-]*)"
+    r"|([0-9]+(?:\.[0-9]+)?)(?:(%)|([eE][+-]?[0-9]+))?"
+    r'|("[^"\n]*")'
+    r"|(\.\.|<=|>=|[<>{}()|,:=])"
 )
+_KINDS = {2: "NAME", 3: "REFERENCE", 4: "NUMBER", 5: "PERCENT", 6: "NUMBER", 7: "STRING"}
+_WORDS = {word: word.upper() for word in KEYWORDS}
 _SIGNS = {
     "{": "LBRACE",
     "}": "RBRACE",
@@ -37,56 +32,64 @@ _SIGNS = {
     ",": "COMMA",
     ":": "COLON",
     "=": "EQUAL",
+    "..": "DOTS",
+    **dict.fromkeys(("<", "<=", ">=", ">"), "COMPARE"),
 }
 
 
-class PriorLexer(Lexer):
-    """A custom lexer for Lark. See `tokens_of`."""
+class Token(NamedTuple):
+    """A word of a text: the terminal that it is, and its place. It ends on its own line."""
 
-    def __init__(self, _conf: object) -> None: ...
+    kind: str
+    text: str
+    offset: int
+    line: int
+    column: int
 
-    def lex(self, text: str) -> Iterator[Token]:  # type: ignore[override]
-        """The tokens of a text."""
-        return tokens_of(text)
+
+class UnreadableError(Exception):
+    """No token begins at `offset`."""
+
+    def __init__(self, offset: int) -> None:
+        self.offset = offset
+        super().__init__(f"no token begins at offset {offset}")
 
 
 def tokens_of(text: str) -> Iterator[Token]:
     """The tokens of a text, with places; comments and white space are left out.
 
     Raises:
-        UnexpectedCharacters: at a character that begins no token.
+        UnreadableError: at a character that begins no token.
     """
-    place, line, line_start = 0, 1, 0
+    between, match = _BETWEEN.match, _TOKEN.match
+    place, line, line_start, end = 0, 1, 0, len(text)
     previous = ""
-    while place < len(text):
-        found = _TOKEN.match(text, place)
-        if found is None:
-            error: Callable[..., UnexpectedCharacters] = UnexpectedCharacters
-            raise error(text, place, line, place - line_start + 1, allowed=set())
-        kind = found.lastgroup or ""
-        word = found[0]
-        if kind == "SKIP":
-            breaks = word.count("\n")
+    while place < end:
+        skipped = between(text, place).end()  # type: ignore[union-attr]
+        if skipped > place:
+            breaks = text.count("\n", place, skipped)
             if breaks:
                 line += breaks
-                line_start = place + word.rfind("\n") + 1
-            place = found.end()
-            continue
-        if kind in {"WORD", "TAIL"}:
-            if previous == "PARAM":
-                word = found["WORD"]
-            kind = _word_kind(word, previous, text[place + len(word) : place + len(word) + 1])
-        elif kind == "SIGN":
+                line_start = text.rfind("\n", place, skipped) + 1
+            place = skipped
+            if place == end:
+                return
+        found = match(text, place)
+        if found is None:
+            raise UnreadableError(place)
+        word = found[0]
+        group = found.lastindex or 0
+        if group == 8:
             kind = _SIGNS[word]
-        column = place - line_start + 1
-        token = Token(kind, word, place, line, column, line, column + len(word), place + len(word))
-        yield token
+        elif group != 2:
+            kind = _KINDS[group]
+        elif previous == "PARAM":
+            word, kind = found[1], "PARAM_NAME"
+        elif word in _WORDS and text[place + len(word) : place + len(word) + 1] not in {".", "/"}:
+            # A keyword is one only where no name goes on behind it.
+            kind = _WORDS[word]
+        else:
+            kind = "NAME"
+        yield Token(kind, word, place, line, place - line_start + 1)
         previous = kind
         place += len(word)
-
-
-def _word_kind(word: str, previous: str, after: str) -> str:
-    """A keyword is one only where no name goes on behind it."""
-    if previous == "PARAM":
-        return "PARAM_NAME"
-    return word.upper() if word in KEYWORDS and after not in {".", "/"} else "NAME"

@@ -1,18 +1,15 @@
-"""What Lark could not read → a finding in the words of the language."""
+"""What the grammar has no place for → a finding in the words of the language."""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
 from priorlang.diagnostics.finding import Edit, Finding, Fix, Severity
 from priorlang.diagnostics.span import Span
 from priorlang.diagnostics.suggest import closest
 from priorlang.syntax.builder import Origin
 from priorlang.syntax.keywords import KEYWORDS, STATEMENT_KEYWORDS
-
-if TYPE_CHECKING:
-    from lark.exceptions import UnexpectedInput
+from priorlang.syntax.parser import MisreadError
 
 _SPELLED = {
     "NAME": "a name",
@@ -37,23 +34,18 @@ _WORD_AT = re.compile(r'"[^"\n]*"?|\$?[A-Za-z_][\w-]*(?:[./][\w-]+)*|-?\d[\w.%]*
 _EXPECTED_SHOWN = 6
 
 
-def syntax_finding(error: UnexpectedInput, text: str, origin: Origin) -> Finding:
-    """The `syntax-error` of what Lark raised while it read `text`."""
+def syntax_finding(error: MisreadError, text: str, origin: Origin) -> Finding:
+    """The `syntax-error` of what stopped the parser in `text`."""
     place = text_place(error, text)
     word = _word_at(text, place)
     span = origin.span(*line_column(text, place), *line_column(text, place + len(word)))
-    expected = _expected(error)
-    message, fix = _diagnose(word, text, place, expected, span)
+    message, fix = _diagnose(word, text, place, error.expected, span)
     return Finding("syntax-error", Severity.ERROR, message, span, fix=fix)
 
 
-def text_place(error: UnexpectedInput, text: str) -> int:
+def text_place(error: MisreadError, text: str) -> int:
     """Where in `text` reading stopped: an offset; the end of the last word where the text ran out."""
-    place = error.pos_in_stream
-    at_end = getattr(getattr(error, "token", None), "type", None) == "$END"
-    if place is None or at_end:
-        return len(_without_comments(text).rstrip())
-    return place
+    return len(_without_comments(text).rstrip()) if error.offset is None else error.offset
 
 
 def _diagnose(
@@ -98,13 +90,6 @@ def _diagnose(
         )
     shown = word if len(word) <= 40 else word[:37] + "…"
     return f"`{shown}` is not understood here: {_wanted(expected)}", None
-
-
-def _expected(error: UnexpectedInput) -> frozenset[str]:
-    names = (
-        getattr(error, "accepts", None) or getattr(error, "expected", None) or getattr(error, "allowed", None)
-    )
-    return frozenset(names or ())
 
 
 def _keywords_among(expected: frozenset[str]) -> list[str]:

@@ -1,124 +1,137 @@
-"""The LALR(1) parser of grammar.lark, for each of its start symbols.
+"""Text → syntax tree by the LALR(1) tables of grammar_tables.py.
 
-Working the parse tables out takes longer than reading a prior, so they are kept in the user's own cache
-folder: as JSON, which cannot run code, under a name that changes with the grammar and with Lark.
+A node is built when its rule is complete, so no parse tree stands between the text and the syntax tree.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
 from collections.abc import Callable
-from functools import cache
-from importlib.resources import files
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from lark import Lark
+from priorlang.syntax.builder import Builder, Origin, Part
+from priorlang.syntax.grammar_tables import RULES, STARTS, STATES
+from priorlang.syntax.lexer import Token, UnreadableError, tokens_of
 
-START_SYMBOLS = ("start", "fragment", "set", "value", "number", "name", "place", "expectation")
-
-
-def grammar_text() -> str:
-    """The text of the grammar."""
-    return files("priorlang.syntax").joinpath("grammar.lark").read_text(encoding="utf-8")
+END = "$END"
+_METHODS: tuple[Callable[..., Any] | None, ...] = tuple(
+    getattr(Builder, method) if method else None for _, _, method, _ in RULES
+)
 
 
-@cache
-def parser() -> Lark:
-    """The parser; call `.parse(text, start=…)`."""
-    grammar = grammar_text()
-    stored = cache_file(grammar)
-    tables = _read_tables(stored)
-    if tables is not None:
-        try:
-            return _from_tables(tables)
-        except Exception:
-            # Whatever stands in the file, it is no table of this grammar: work it out again.
-            tables = None
-    built = build_parser(grammar)
-    _write_tables(stored, built)
-    return built
+class MisreadError(Exception):
+    """A text that the grammar has no place for.
+
+    Attributes:
+        offset: of the word that has no place; None where the text ran out.
+        expected: the terminals that have one there; none where no word begins.
+    """
+
+    def __init__(self, offset: int | None, expected: frozenset[str]) -> None:
+        self.offset = offset
+        self.expected = expected
+        super().__init__(f"not understood at offset {offset}; expected {sorted(expected)}")
 
 
-def build_parser(grammar: str) -> Lark:
-    """The parser, worked out from the grammar."""
-    from lark import Lark
+def parse_text(text: str, symbol: str, origin: Origin) -> Any:
+    """The syntax tree of a text.
 
-    from priorlang.syntax.lexer import PriorLexer
+    Args:
+        text: one whole phrase of the language.
+        symbol: a start symbol of the grammar: a Document for `start`, else the node of that symbol.
+        origin: where the text lies in its file.
 
-    return Lark(
-        grammar,
-        parser="lalr",
-        lexer=PriorLexer,
-        start=list(START_SYMBOLS),
-        propagate_positions=True,
-        maybe_placeholders=False,
-    )
-
-
-def cache_file(grammar: str) -> Path | None:
-    """Where the tables of this grammar are kept; None where there is no home to keep them in."""
-    import lark
-
-    root = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    if not os.path.isabs(root):
-        return None
-    key = hashlib.sha256(f"{lark.__version__}\n{START_SYMBOLS}\n{grammar}".encode()).hexdigest()[:24]
-    return Path(root, "priorlang", f"grammar-{key}.json")
-
-
-def _read_tables(file: Path | None) -> dict[str, Any] | None:
-    """The stored tables. A file that another user could have written is not read."""
-    if file is None:
-        return None
+    Raises:
+        MisreadError: the text is no such phrase.
+    """
+    builder = Builder(origin)
+    states = [STARTS[symbol]]
+    values: list[Any] = []
+    firsts: list[Token] = []
+    lasts: list[Token] = []
     try:
-        with file.open("rb") as stream:
-            owner = os.fstat(stream.fileno())
-            if hasattr(os, "getuid") and (owner.st_uid != os.getuid() or owner.st_mode & 0o022):
-                return None
-            tables = json.loads(stream.read())
-    except (OSError, ValueError):
-        return None
-    return tables if isinstance(tables, dict) else None
+        for token in tokens_of(text):
+            kind = token.kind
+            while True:
+                action = STATES[states[-1]].get(kind)
+                if action is None:
+                    raise MisreadError(token.offset, accepted(states))
+                if action >= 0:
+                    break
+                _reduce(~action, builder, states, values, firsts, lasts)
+            states.append(action)
+            values.append(token)
+            firsts.append(token)
+            lasts.append(token)
+    except UnreadableError as error:
+        raise MisreadError(error.offset, frozenset()) from None
+    while (action := STATES[states[-1]].get(END)) is None or action < 0:
+        if action is None:
+            raise MisreadError(None, accepted(states))
+        _reduce(~action, builder, states, values, firsts, lasts)
+    return values[-1]
 
 
-def _from_tables(tables: dict[str, Any]) -> Lark:
-    from lark import Lark
+def _reduce(
+    rule: int,
+    builder: Builder,
+    states: list[int],
+    values: list[Any],
+    firsts: list[Token],
+    lasts: list[Token],
+) -> None:
+    """Put one node, or a list of parts for the rule above, in place of the parts of a complete rule."""
+    symbol, length, _, kept = RULES[rule]
+    method = _METHODS[rule]
+    begin = len(values) - length
+    parts: list[Part] = []
+    for position, kind in kept:
+        value = values[begin + position]
+        if not kind.startswith("_"):
+            parts.append((kind, value))
+        elif parts:
+            parts.extend(value)
+        else:
+            # The list is the stack's own: a long enumeration grows in place.
+            parts = value
+    first, last = firsts[begin], lasts[-1]
+    del states[begin + 1 :], values[begin:], firsts[begin:], lasts[begin:]
+    values.append(parts if method is None else method(builder, parts, builder.between(first, last)))
+    firsts.append(first)
+    lasts.append(last)
+    states.append(STATES[states[-1]][symbol])
 
-    from priorlang.syntax.lexer import PriorLexer
 
-    data = tables["data"]
-    data["options"]["lexer"] = PriorLexer
-    memo = {int(key): value for key, value in tables["memo"].items()}
-    data["parser"]["lexer_conf"]["lexer_type"] = PriorLexer
-    table = data["parser"]["parser"]
-    # JSON makes texts of numbers that are keys.
-    table["tokens"] = {int(token): name for token, name in table["tokens"].items()}
-    table["states"] = {
-        int(state): {int(token): action for token, action in actions.items()}
-        for state, actions in table["states"].items()
-    }
-    load: Callable[..., Lark] = Lark._load_from_dict
-    return load(data, memo)
+class Reading:
+    """The words of a phrase one by one, without building anything."""
+
+    def __init__(self, symbol: str) -> None:
+        self.states = [STARTS[symbol]]
+
+    def feed(self, kind: str) -> bool:
+        """Read a word of this terminal; False, and nothing is read, where the grammar has no place for it."""
+        states = _fed(self.states, kind)
+        if states is not None:
+            self.states = states
+        return states is not None
+
+    def accepts(self) -> frozenset[str]:
+        """The terminals that may stand next; `$END` where the phrase may be over."""
+        return accepted(self.states)
 
 
-def _write_tables(file: Path | None, built: Lark) -> None:
-    """Keep the tables for the next process. Where that cannot be, the next one works them out again."""
-    from lark.grammar import Rule
-    from lark.lexer import TerminalDef
+def accepted(states: list[int]) -> frozenset[str]:
+    """The terminals that can be read in these states, where rules may be complete first."""
+    row = STATES[states[-1]]
+    return frozenset(kind for kind in row if kind.isupper() and _fed(states, kind) is not None)
 
-    if file is None:
-        return
-    data, memo = built.memo_serialize([TerminalDef, Rule])
-    data["options"]["lexer"] = data["parser"]["lexer_conf"]["lexer_type"] = None
-    partial = file.with_suffix(f".{os.getpid()}.tmp")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        partial.write_text(json.dumps({"data": data, "memo": memo}), encoding="utf-8")
-        partial.chmod(0o600)
-        partial.replace(file)
-    except (OSError, TypeError, ValueError):
-        partial.unlink(missing_ok=True)
+
+def _fed(states: list[int], kind: str) -> list[int] | None:
+    """The states after a terminal; None where the grammar has no place for it."""
+    states = list(states)
+    while (action := STATES[states[-1]].get(kind)) is not None:
+        if action >= 0:
+            return [*states, action]
+        symbol, length, _, _ = RULES[~action]
+        del states[len(states) - length :]
+        states.append(STATES[states[-1]][symbol])
+    return None

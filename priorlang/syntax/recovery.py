@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from priorlang.records import Record
 from priorlang.syntax.keywords import STATEMENT_KEYWORDS
 
 _WORD = re.compile(
@@ -24,8 +24,7 @@ MAXIMUM_DEPTH = 40
 """Of braces in either form of the language, and of lists and mappings in YAML."""
 
 
-@dataclass(frozen=True, slots=True)
-class Chunk:
+class Chunk(Record):
     """The text of one statement and the place of its first character."""
 
     keyword: str

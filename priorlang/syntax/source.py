@@ -5,17 +5,15 @@ from __future__ import annotations
 import os
 import re
 from bisect import bisect_right
-from dataclasses import dataclass
-from pathlib import Path
 
 from priorlang.diagnostics.finding import Finding, PriorError, Severity
 from priorlang.diagnostics.span import Position, Span, whole_file
+from priorlang.records import Record
 
 MAXIMUM_BYTES = 4 * 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class SourceFile:
+class SourceFile(Record):
     """The text of a file, under the name that findings show."""
 
     name: str
@@ -49,7 +47,7 @@ def read_source(path: str | os.PathLike[str]) -> SourceFile:
     """
     name = os.fspath(path)
     try:
-        with Path(name).open("rb") as stream:
+        with open(name, "rb") as stream:
             raw = stream.read(MAXIMUM_BYTES + 1)
     except FileNotFoundError:
         raise _unreadable(name, "missing-file", f"there is no file {name}") from None

@@ -7,36 +7,38 @@ on them can be exact.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Literal
 
 from priorlang.diagnostics.span import Span
+from priorlang.records import Record
+
+
+class Node(Record, uncompared=("span",)):
+    """A part of the tree. It compares by what it says, not by where it says it."""
+
 
 # --- Words and numbers ---------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Name:
+class Name(Node):
     """A name, quoted in the source or not: `vision`, `"with space"`."""
 
     text: str
-    span: Span = field(compare=False)
+    span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class NumberLiteral:
+class NumberLiteral(Node):
     """A number as written: `0.75`, `1e-3`."""
 
     text: str
-    span: Span = field(compare=False)
+    span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Reference:
+class Reference(Node):
     """A parameter where a number may stand: `$boost`."""
 
     name: str
-    span: Span = field(compare=False)
+    span: Span
 
 
 Number = NumberLiteral | Reference
@@ -44,54 +46,49 @@ Number = NumberLiteral | Reference
 # --- The one set syntax --------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Range:
+class Range(Node):
     """`4..11`, `12..`, `..11`, `1..23 step 2`; both ends belong to it."""
 
     first: Number | None
     last: Number | None
     step: Number | None
-    span: Span = field(compare=False)
+    span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class All:
+class All(Node):
     """The word `all`."""
 
-    span: Span = field(compare=False)
+    span: Span
 
 
 SetItem = Name | NumberLiteral | Reference | Range | All
 
 
-@dataclass(frozen=True, slots=True)
-class SetExpression:
+class SetExpression(Node):
     """Items joined by `|`, with `not` over the whole of them."""
 
     negated: bool
     items: tuple[SetItem, ...]
-    span: Span = field(compare=False)
+    span: Span
 
 
 # --- Values --------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Vector:
+class Vector(Node):
     """One number for each expert: `(3, 1, 0.5)`."""
 
     items: tuple[Number, ...]
-    span: Span = field(compare=False)
+    span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Ramp:
+class Ramp(Node):
     """`ramp 0.0 to 0.5 over layers 12..60`: linear in the layer, constant outside."""
 
     start: Number
     stop: Number
     layers: SetExpression
-    span: Span = field(compare=False)
+    span: Span
 
 
 Value = NumberLiteral | Reference | Vector | Ramp
@@ -99,55 +96,49 @@ Value = NumberLiteral | Reference | Vector | Ramp
 # --- Effects: what a rule does -------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Share:
+class Share(Node):
     """`share 0.6 to visual`: this part of the concentration A goes to these experts, evenly."""
 
     amount: Number
     experts: SetExpression
-    span: Span = field(compare=False)
+    span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Base:
+class Base(Node):
     """`base 0.75`, with or without shares."""
 
     value: Value
     shares: tuple[Share, ...]
-    span: Span = field(compare=False)
+    span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Push:
+class Push(Node):
     """`prefer visual by 0.5`, or `avoid`."""
 
     verb: Literal["prefer", "avoid"]
     experts: SetExpression
     by: Value
-    span: Span = field(compare=False)
+    span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Weight:
+class Weight(Node):
     """`weight 0.01`: λ."""
 
     value: Value
-    span: Span = field(compare=False)
+    span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Unshaped:
+class Unshaped(Node):
     """`unshaped`: leave the tokens alone."""
 
-    span: Span = field(compare=False)
+    span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Split:
+class Split(Node):
     """`split by dataset`: a population of its own for each member."""
 
     attributes: tuple[Name, ...]
-    span: Span = field(compare=False)
+    span: Span
 
 
 Effect = Base | Push | Weight | Unshaped | Split
@@ -155,210 +146,188 @@ Effect = Base | Push | Weight | Unshaped | Split
 # --- Selectors: where it does it -----------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Term:
+class Term(Node):
     """`modality vision` in `for modality vision and task ocr`."""
 
     attribute: Name
     members: SetExpression
-    span: Span = field(compare=False)
+    span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Selector:
+class Selector(Node):
     """`for … and … in layers …`; each part may be absent, and absent means everywhere."""
 
     terms: tuple[Term, ...]
     layers: SetExpression | None
-    span: Span = field(compare=False)
+    span: Span
 
 
 # --- Statements ----------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Import:
+class Import(Node):
     """`import "base.prior"`."""
 
     path: Name
-    span: Span = field(compare=False)
+    span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
+class Setting(Node):
     """`layers = 24` in `model { … }`."""
 
     key: Name
     value: SetExpression
-    span: Span = field(compare=False)
+    span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Model:
+class Model(Node):
     """`model { layers = 24  experts = 8  top_k = 2 }`."""
 
     settings: tuple[Setting, ...]
-    span: Span = field(compare=False)
+    span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(Node):
     """A member of an attribute; one with children is a parent and stands for its leaves."""
 
     name: Name
     children: tuple[Member, ...]
-    span: Span = field(compare=False)
+    span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Attribute:
+class Attribute(Node):
     """`attribute task { caption, reading { ocr, chart } }`; `adds` extends an imported one."""
 
     name: Name
     adds: bool
     members: tuple[Member, ...]
-    span: Span = field(compare=False)
+    span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
+class Group(Node):
     """`experts visual = 0..3` or `layers early = ..11`."""
 
     kind: Literal["experts", "layers"]
     name: Name
     value: SetExpression
-    span: Span = field(compare=False)
+    span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Parameter:
+class Parameter(Node):
     """`param boost = 0.5`."""
 
     name: Name
     value: Value
-    span: Span = field(compare=False)
+    span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Default:
+class Default(Node):
     """`default base 0.75 weight 0.01`, or `default unshaped`."""
 
     effects: tuple[Effect, ...]
-    span: Span = field(compare=False)
+    span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Overrides:
+class Overrides(Node):
     """`overrides all`, or the names of the rules that are silenced."""
 
     everything: bool
     rules: tuple[Name, ...]
-    span: Span = field(compare=False)
+    span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(Node):
     """`rule vision: for modality vision prefer visual by 0.5`."""
 
     name: Name
     overrides: Overrides | None
     selector: Selector | None
     effects: tuple[Effect, ...]
-    span: Span = field(compare=False)
+    span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Point:
+class Point(Node):
     """`5%: 1.0` in a schedule; without `%` the place is a number of steps."""
 
     place: Number
     percent: bool
     factor: Number
-    span: Span = field(compare=False)
+    span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Schedule:
+class Schedule(Node):
     """`schedule { 0%: 0.0, 5%: 1.0 }`."""
 
     points: tuple[Point, ...]
-    span: Span = field(compare=False)
+    span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Measure:
+class Measure(Node):
     """`share(visual)`, `load(visual)` or `alpha(0)`."""
 
     function: Name
     experts: SetExpression
-    span: Span = field(compare=False)
+    span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class WeightOf:
+class WeightOf(Node):
     """The word `weight` as an operand of `expect`."""
 
-    span: Span = field(compare=False)
+    span: Span
 
 
 Operand = Measure | WeightOf | NumberLiteral | Reference
 
 
-@dataclass(frozen=True, slots=True)
-class Comparison:
+class Comparison(Node):
     """`share(visual) > 0.6`."""
 
     left: Operand
     sign: Literal["<", "<=", "=", ">=", ">"]
     right: Operand
-    span: Span = field(compare=False)
+    span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Expect:
+class Expect(Node):
     """`expect share(visual) > 0.6 for modality vision`, or `expect unshaped …`."""
 
     claim: Comparison | Unshaped
     selector: Selector | None
-    span: Span = field(compare=False)
+    span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Allow:
+class Allow(Node):
     """`allow weak-preference in vision because "on purpose"`."""
 
     finding: Name
     rules: tuple[Name, ...]
     because: Name
-    span: Span = field(compare=False)
+    span: Span
 
 
 Statement = Import | Model | Attribute | Group | Parameter | Default | Rule | Schedule | Expect | Allow
 
 
-@dataclass(frozen=True, slots=True)
-class Broken:
+class Broken(Node):
     """A statement that could not be read, and the name it was about to declare, if that much was plain."""
 
     keyword: str
     name: str | None
-    span: Span = field(compare=False)
+    span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Comment:
+class Comment(Node):
     """`# …`, with its place."""
 
     text: str
-    span: Span = field(compare=False)
+    span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Document:
+class Document(Node, uncompared=("span", "broken", "comments")):
     """One file."""
 
     version: NumberLiteral | None
     statements: tuple[Statement, ...]
-    span: Span = field(compare=False)
-    broken: tuple[Broken, ...] = field(default=(), compare=False)
-    comments: tuple[Comment, ...] = field(default=(), compare=False)
+    span: Span
+    broken: tuple[Broken, ...] = ()
+    comments: tuple[Comment, ...] = ()

@@ -7,11 +7,11 @@ files and training files are both read through here.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from priorlang.diagnostics.finding import Edit, Finding, Fix, Related, Severity
 from priorlang.diagnostics.span import Position, Span, whole_file
+from priorlang.records import Record
 from priorlang.syntax.builder import Origin
 from priorlang.syntax.recovery import MAXIMUM_DEPTH
 from priorlang.syntax.source import LineTable, SourceFile
@@ -22,30 +22,27 @@ if TYPE_CHECKING:
 MAXIMUM_NODES = 100_000
 
 
-@dataclass(frozen=True, slots=True)
-class YamlScalar:
+class YamlScalar(Record, uncompared=("span", "origin")):
     """A scalar as text; `quoted` where it was written in quotes or as a block."""
 
     text: str
     quoted: bool
-    span: Span = field(compare=False)
-    origin: Origin = field(compare=False)
+    span: Span
+    origin: Origin
 
 
-@dataclass(frozen=True, slots=True)
-class YamlList:
+class YamlList(Record, uncompared=("span",)):
     """A sequence."""
 
     items: tuple[YamlNode, ...]
-    span: Span = field(compare=False)
+    span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class YamlMapping:
+class YamlMapping(Record, uncompared=("span",)):
     """A mapping whose keys are scalars; no key stands twice."""
 
     items: tuple[tuple[YamlScalar, YamlNode], ...]
-    span: Span = field(compare=False)
+    span: Span
 
     def get(self, key: str) -> YamlNode | None:
         """The value of a key, or None."""

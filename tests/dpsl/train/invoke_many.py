@@ -10,7 +10,7 @@ import sys
 
 from click.testing import CliRunner
 
-from priorlang.cli import cli
+from priorlang.cli.commands import cli
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 from prior_programs import FILES
 
-from priorlang.cli import cli
+from priorlang.cli.commands import cli
 
 GOLDEN = FILES / "golden"
 CASES = {

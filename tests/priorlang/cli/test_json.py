@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 from prior_programs import FILES, LANGUAGE_FILES
 
-from priorlang.cli import cli
+from priorlang.cli.commands import cli
 
 GOLDEN = FILES / "golden"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from priorlang.cli import cli
+from priorlang.cli.commands import cli
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from priorlang.cli import cli
+from priorlang.cli.commands import cli
 from priorlang.schema.prior import prior_schema
 from priorlang.schema.training import training_schema
 

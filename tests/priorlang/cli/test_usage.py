@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 from prior_programs import HEAD
 
-from priorlang.cli import cli
+from priorlang.cli.commands import cli
 
 PARAMETERS = HEAD + (
     "param boost = 0.5\nparam last = 3\nparam peak = (3, 1, 1, 1, 1, 1, 1, 1)\n"

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 from prior_programs import HEAD, prior_of
 
-from priorlang.cli import cli
+from priorlang.cli.commands import cli
 from priorlang.compare.runs import compare_runs
 
 RULE = "rule a: for modality vision prefer 0..3 by 0.5\n"

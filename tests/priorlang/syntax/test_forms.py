@@ -10,8 +10,8 @@ from prior_programs import LANGUAGE_FILES
 
 from priorlang.syntax import parse, read_source
 from priorlang.syntax import tree as t
+from priorlang.syntax.build_tables import START_SYMBOLS, grammar_text
 from priorlang.syntax.lexer import tokens_of
-from priorlang.syntax.parser import START_SYMBOLS, grammar_text
 
 SAMPLES = sorted(LANGUAGE_FILES.glob("*.prior"))
 
@@ -40,11 +40,11 @@ def test_our_lexer_finds_the_terminals_of_the_grammar(strict: Lark, path: Path) 
     tree = strict.parse(text, start="start")
     theirs = [token for token in tree.scan_values(lambda _: True) if isinstance(token, Token)]
     ours = list(tokens_of(text))
-    assert [(str(token), token.line, token.column, token.end_column) for token in ours] == [
-        (str(token), token.line, token.column, token.end_column) for token in theirs
+    assert [(token.text, token.offset, token.line, token.column) for token in ours] == [
+        (str(token), token.start_pos, token.line, token.column) for token in theirs
     ]
     for our, their in zip(ours, theirs, strict=True):
-        assert our.type == their.type or not (str(our)[0].isalnum() or str(our)[0] in '"$')
+        assert our.kind == their.type or not (our.text[0].isalnum() or our.text[0] in '"$')
 
 
 @pytest.mark.parametrize("name", ["g-today", "z-everything"])

@@ -3,7 +3,7 @@
 Float32 reads the tables of `priorlang.table.marginals`, whose accuracy is stated there. Float64 α gives the
 values of SciPy, on the CPU, for tests and studies.
 
-Dimensions: R priors, K experts, P distinct marginals, N tokens, M = 127·P intervals between nodes.
+Dimensions: R priors, K experts, P distinct marginals, N tokens, M = 508·P intervals.
 """
 
 from __future__ import annotations
@@ -95,21 +95,26 @@ class BetaMarginals:
 
 @dataclass(frozen=True, eq=False)
 class MarginalTables:
-    """Tables of P marginals as polynomials of the place t in [0, 1] between two nodes, Δ apart.
+    """Tables of P marginals as polynomials of the place t in [0, 1] within an interval of width Δ:
 
-    F is the quintic that has F, h and h′ at both nodes, and h the cubic that has h and h′ there:
+        h = c₀ + t (c₁ + t·c₂)        F = F₀ + Δ·t (c₀ + t (c₁/2 + t·c₂/3))
 
-        h = c₀ + t (2·c₁ + t (c₂ + t·c₃))        F = F₀ + t·Δ (c₀ + t (c₁ + t (f₃ + t (f₄ + t·f₅))))
+    An interval is a quarter of the distance between two nodes of the table. There the quintic through F, h and
+    h′ of both nodes gives F₀, and the cubic through h and h′ gives h at the ends and in the middle.
+
+    Attributes:
+        coefficient_4M: F₀, c₀, c₁, c₂ of every interval of every marginal.
+        lo_P: ℓ at the first node.
+        step_P: Δ.
+        left_P: decay rate of F before the first node, per Δ.
+        right_P: decay rate of 1 − F beyond the last node, per Δ.
     """
 
-    coefficient_8M: Tensor
-    """F₀, c₀ … c₃, f₃ … f₅ of every interval of every marginal."""
+    coefficient_4M: Tensor
     lo_P: Tensor
     step_P: Tensor
     left_P: Tensor
-    """Decay rate of F beyond the first node, per node spacing."""
     right_P: Tensor
-    """Decay rate of 1 − F beyond the last node, per node spacing."""
 
     @classmethod
     def from_arrays(
@@ -119,39 +124,41 @@ class MarginalTables:
         device: torch.device | str | None = None,
     ) -> MarginalTables:
         """Make the polynomials of `marginal` [P, 128, 3] and `window` [P, 2], as `build_marginals` returns them."""
-        nodes_3PN = torch.from_numpy(marginal.astype(np.float64)).permute(2, 0, 1)
-        lo_P, hi_P = torch.from_numpy(window.astype(np.float64)).unbind(1)
-        step_P = (hi_P - lo_P) / INTERVALS
-        left_P = nodes_3PN[1, :, 0] / nodes_3PN[0, :, 0].clamp(min=_ULP) * step_P
-        right_P = nodes_3PN[1, :, -1] / (1 - nodes_3PN[0, :, -1]).clamp(min=_ULP) * step_P
+        nodes_PN3, window_P2 = torch.from_numpy(marginal), torch.from_numpy(window)
+        made = cls.from_nodes(nodes_PN3.double(), window_P2.double())
+        return cls(*(values.to(device) for values in vars(made).values()))
 
-        step_P1 = step_P[:, None]
+    @classmethod
+    def from_nodes(cls, nodes_PN3: Tensor, window_P2: Tensor) -> MarginalTables:
+        """Make the polynomials of nodes (F, h, h′) [P, 128, 3] on windows [P, 2], both float64, where they are."""
+        lo_P, hi_P = window_P2.unbind(1)
+        between_P11 = ((hi_P - lo_P) / (NODES - 1))[:, None, None]
+        nodes_3PN1 = nodes_PN3.movedim(-1, 0)[..., None]
         (cdf, rise), (slope, slope_rise), (bend, bend_rise) = (
-            (values_PN[:, :-1], values_PN.diff(dim=1)) for values_PN in nodes_3PN
+            (values_PN1[:, :-1], values_PN1.diff(dim=1)) for values_PN1 in nodes_3PN1
         )
-        bend, bend_rise = bend * step_P1, bend_rise * step_P1
+        bend, bend_rise = bend * between_P11, bend_rise * between_P11
         # What F₀, h₀ and h₀′ leave to be made up at the next node, in value, slope and half the curvature.
-        value, slope_rest, bend_rest = rise / step_P1 - slope - bend / 2, slope_rise - bend, bend_rise / 2
+        value, slope_rest, bend_rest = rise / between_P11 - slope - bend / 2, slope_rise - bend, bend_rise / 2
+        at = torch.arange(2 * PIECES + 1, dtype=cdf.dtype, device=cdf.device) / (2 * PIECES)
+        fifth = -15 * value + 7 * slope_rest - 2 * bend_rest + at * (6 * value - 3 * slope_rest + bend_rest)
+        third = 10 * value - 4 * slope_rest + bend_rest + at * fifth
+        cdf_PNJ = cdf + between_P11 * at * (slope + at * (bend / 2 + at * third))
+        curve = 3 * slope_rest - bend_rise + at * (bend_rise - 2 * slope_rest)
+        slope_PNJ = slope + at * (bend + at * curve)
+        start, middle, end = slope_PNJ[..., :-1:2], slope_PNJ[..., 1::2], slope_PNJ[..., 2::2]
         coefficients = (
-            cdf,
-            slope,
-            bend / 2,
-            3 * (slope_rise - bend) - bend_rise,
-            2 * (bend - slope_rise) + bend_rise,
-            10 * value - 4 * slope_rest + bend_rest,
-            -15 * value + 7 * slope_rest - 2 * bend_rest,
-            6 * value - 3 * slope_rest + bend_rest,
-        )
-
-        def placed(values: Tensor) -> Tensor:
-            return values.to(device, torch.float32)
-
+            cdf_PNJ[..., :-1:2], start, 4 * middle - 3 * start - end, 2 * (start + end) - 4 * middle,
+        )  # fmt: skip
+        step_P = between_P11.flatten() / PIECES
+        left_P = nodes_PN3[:, 0, 1] / nodes_PN3[:, 0, 0].clamp(min=_ULP) * step_P
+        right_P = nodes_PN3[:, -1, 1] / (1 - nodes_PN3[:, -1, 0]).clamp(min=_ULP) * step_P
         return cls(
-            coefficient_8M=placed(torch.stack(coefficients).reshape(len(coefficients), -1)),
-            lo_P=placed(lo_P),
-            step_P=placed(step_P),
-            left_P=placed(left_P.clamp(min=_SLOWEST)),
-            right_P=placed(right_P.clamp(min=_SLOWEST)),
+            coefficient_4M=torch.stack(coefficients).flatten(1).float(),
+            lo_P=lo_P.float(),
+            step_P=step_P.float(),
+            left_P=left_P.clamp(min=_SLOWEST).float(),
+            right_P=right_P.clamp(min=_SLOWEST).float(),
         )
 
     def read(self, ell_KN: Tensor, pair_KN: Tensor) -> tuple[Tensor, Tensor]:
@@ -160,17 +167,16 @@ class MarginalTables:
         step_KN = _at(self.step_P, pair_KN, dtype)
         x_KN = (ell_KN - _at(self.lo_P, pair_KN, dtype)).div_(step_KN)
         inside_KN = x_KN.clamp(0, INTERVALS)
-        interval_KN = inside_KN.int().clamp_(0, INTERVALS - 1)
+        interval_KN = inside_KN.int().clamp_(max=INTERVALS - 1)
         t_KN = inside_KN - interval_KN
-        index_dtype = torch.int32 if self.coefficient_8M.shape[1] < 2**31 else torch.int64
-        index_KN = (pair_KN * INTERVALS).to(index_dtype) + interval_KN
-
-        found_8KN = self.coefficient_8M.index_select(1, index_KN.reshape(-1)).to(dtype).view(-1, *x_KN.shape)
-        f0, c0, c1, c2, c3, f3, f4, f5 = found_8KN.unbind(0)
-        cdf_KN = f5.mul_(t_KN).add_(f4).mul_(t_KN).add_(f3).mul_(t_KN).add_(c1).mul_(t_KN).add_(c0)
-        cdf_KN.mul_(t_KN).mul_(step_KN).add_(f0)
-        slope_KN = c3.mul_(t_KN).add_(c2).mul_(t_KN).add_(c1, alpha=2).mul_(t_KN).add_(c0)
-        if x_KN.device.type == "cpu" and torch.equal(x_KN, inside_KN):
+        index_M = interval_KN.add_((pair_KN * INTERVALS).int()).reshape(-1)
+        f0, c0, c1, c2 = (
+            values_M.index_select(0, index_M).to(dtype).view_as(t_KN) for values_M in self.coefficient_4M
+        )
+        cdf_KN = (c2 * (1 / 3)).mul_(t_KN).add_(c1, alpha=0.5).mul_(t_KN).add_(c0)
+        cdf_KN = cdf_KN.mul_(t_KN).mul_(step_KN).add_(f0)
+        slope_KN = c2.mul_(t_KN).add_(c1).mul_(t_KN).add_(c0)
+        if not torch.compiler.is_compiling() and x_KN.device.type == "cpu" and torch.equal(x_KN, inside_KN):
             return cdf_KN, slope_KN
         beyond_KN = x_KN.sub_(inside_KN)
         left_KN, right_KN = _at(self.left_P, pair_KN, dtype), _at(self.right_P, pair_KN, dtype)
@@ -180,7 +186,7 @@ class MarginalTables:
 def _with_tails(
     cdf_KN: Tensor, slope_KN: Tensor, beyond_KN: Tensor, left_KN: Tensor, right_KN: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """F and h where ℓ lies `beyond` the window, in node spacings, given those at its end. In place."""
+    """F and h where ℓ lies `beyond` the window, in intervals, given those at its end. In place."""
     decay_KN = beyond_KN.clamp(max=0).mul_(left_KN).sub_(beyond_KN.clamp(min=0).mul_(right_KN))
     decay_KN.clamp_(min=_NOTHING).exp_()
     # Beyond the last node 1 − F decays: F = 1 − (1 − F₁)·decay = F₁·decay + (1 − decay).
@@ -188,7 +194,10 @@ def _with_tails(
     return cdf_KN.mul_(decay_KN).add_(gained_KN), slope_KN.mul_(decay_KN)
 
 
-INTERVALS = NODES - 1
+PIECES = 4
+"""Intervals between two nodes: enough for parabolas to follow h as closely as the cubic does."""
+
+INTERVALS = PIECES * (NODES - 1)
 
 _ULP = 2.0**-24
 """Where F at the window's end rounds to 0 or 1 the tail's rate is bounded by float32's last bit."""

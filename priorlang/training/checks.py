@@ -94,6 +94,24 @@ def _experts(stage: StagePlan, tree: SourceTree, at: StagePath) -> Iterator[Find
         yield _error("invalid-value", message, tree, at("upcycle", key))
 
 
+def _carrying(stage: StagePlan, tree: SourceTree, at: Callable[..., Path]) -> Iterator[Finding]:
+    """Only histograms of the global scope can be carried from one forward pass to another."""
+    if stage.scope == "micro":
+        for key, asked in (("cdf_steps", stage.cdf_steps > 1), ("look_ahead", stage.look_ahead)):
+            if asked:
+                message = f"`{key}` has no use under `scope: micro`, where every forward pass stands alone"
+                yield _error("invalid-value", message, tree, at(key))
+        return
+    if stage.ranks == "sort" and (stage.cdf_window > 1 or stage.look_ahead):
+        yield _error(
+            "invalid-value",
+            f"stage `{stage.name}` takes {stage.cdf_window} forward passes into one CDF, and exact ranks cannot be "
+            "carried from one to the next: say `ranks: histogram`, or `scope: micro` for a CDF of each alone",
+            tree,
+            at("ranks"),
+        )
+
+
 def _shaping(stage: StagePlan, tree: SourceTree, at: StagePath) -> Iterator[Finding]:
     if stage.shape and stage.prior is None:
         yield _error(
@@ -106,6 +124,8 @@ def _shaping(stage: StagePlan, tree: SourceTree, at: StagePath) -> Iterator[Find
         yield _error(
             "invalid-value", f"stage `{stage.name}` shapes routers, but says `moe: false`", tree, at("shape")
         )
+    if stage.shape:
+        yield from _carrying(stage, tree, at)
     if stage.regularizers and not stage.moe and at("regularizers")[0] == "stages":
         yield _error(
             "invalid-value",

@@ -111,6 +111,11 @@ class StagePlan(Strict):
     target: Literal["eq4", "mid", "ustat"] = "eq4"
     ranks: Literal["sort", "histogram"] = "histogram"
     scope: Literal["global", "micro"] = "global"
+    """Tokens of one empirical CDF: of all ranks and micro-batches of a step, or of one forward pass."""
+    cdf_steps: PositiveInt = 1
+    """Optimizer steps that the CDF of the global scope remembers, this one included."""
+    look_ahead: bool = False
+    """Count all micro-batches of a step before the first is trained on: exact, for one more forward pass."""
     min_population: PositiveInt = 1
 
     router_learning_rate: PositiveFloat | None = None
@@ -171,6 +176,11 @@ class StagePlan(Strict):
             raise PydanticCustomError("missing-file", "names a file that is not there") from None
         except ValueError:
             raise PydanticCustomError("invalid-value", "names a file that is no JSON") from None
+
+    @property
+    def cdf_window(self) -> int:
+        """Forward passes of one rank whose tokens make up one empirical CDF."""
+        return self.gradient_accumulation_steps * self.cdf_steps if self.scope == "global" else 1
 
     @field_validator("max_steps")
     @classmethod

@@ -7,8 +7,8 @@ gradient that arrived at the loss. No model code is changed, and `detach` remove
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
 from torch import Tensor, nn
@@ -17,6 +17,7 @@ from dpsl.errors import AttachError
 from dpsl.routers.find import find_routers
 from dpsl.routers.found import FoundRouter
 from dpsl.shaping.accumulator import RoutingAccumulator
+from dpsl.shaping.cdf_memory import CdfMemory
 from dpsl.shaping.layout import table_layout
 from dpsl.shaping.matching import match_routers
 from dpsl.shaping.metrics import RoutingMetrics
@@ -53,6 +54,7 @@ def attach(
     *,
     ranks: Ranks = "histogram",
     scope: Scope = "global",
+    window: int = 1,
     routers: Sequence[str | FoundRouter] | None = None,
     target: Target = "eq4",
     min_population: int = 1,
@@ -65,7 +67,11 @@ def attach(
             modules.
         table: the compiled prior.
         ranks: empirical CDF by exact sorting, or by histograms of ℓ.
-        scope: tokens that make up an empirical CDF: those of all ranks (`global`) or of this one (`micro`).
+        scope: tokens that make up an empirical CDF: those of all ranks and of the window (`global`), or of
+            this rank's forward pass alone (`micro`).
+        window: forward passes whose tokens make up an empirical CDF under the global scope, the running one
+            and those before it: the gradient accumulation steps, for the CDF of the global batch, or more,
+            for one that remembers. Needs histograms.
         routers: names of routers, where a model has more of them than the prior means.
         target: rank target; `eq4` is the paper's.
         min_population: smaller populations are left out.
@@ -74,8 +80,25 @@ def attach(
     Raises:
         AttachError: the model has no routers, or they do not fit the table.
     """
+    if window != 1:
+        _check_window(window, ranks, scope)
     matched = match_routers(model, find_routers(model, routers), table)
-    return Shaper(model, matched, PriorLoss(table, ranks, target, min_population, scope), shaping=shaping)
+    loss = PriorLoss(table, ranks, target, min_population, scope)
+    return Shaper(model, matched, loss, CdfMemory(window), shaping=shaping)
+
+
+def _check_window(window: int, ranks: Ranks, scope: Scope) -> None:
+    place = f"dpsl.attach(window={window!r})"
+    if isinstance(window, bool) or not isinstance(window, int) or window < 1:
+        raise AttachError(place, "a window is a number of forward passes", "give an integer of at least 1")
+    if scope == "micro":
+        raise AttachError(
+            place, "under the micro scope every forward pass stands alone", 'use scope="global"'
+        )
+    if ranks == "sort":
+        raise AttachError(
+            place, "exact ranks cannot be carried from pass to pass", 'use ranks="histogram", or window=1'
+        )
 
 
 class Shaper:
@@ -87,11 +110,19 @@ class Shaper:
     """
 
     def __init__(
-        self, model: nn.Module, routers: tuple[FoundRouter, ...], loss: PriorLoss, *, shaping: bool
+        self,
+        model: nn.Module,
+        routers: tuple[FoundRouter, ...],
+        loss: PriorLoss,
+        memory: CdfMemory,
+        *,
+        shaping: bool,
     ) -> None:
         self.table: PriorTable = loss.table
         self.routers = routers
         self._shaping = shaping
+        self._loss = loss
+        self._memory = memory
         self._progress: tuple[int, int] | None = None
         self._passes = ForwardPasses(shaping=shaping)
         layout = table_layout(loss.table)
@@ -102,7 +133,7 @@ class Shaper:
         for position, router in enumerate(routers):
             hook = RouterHook(
                 router, position, layout.layers[position], loss,
-                self._passes, self._accumulator, self._metrics, self.schedule_factor,
+                self._passes, memory, self._accumulator, self._metrics, self.schedule_factor,
             )  # fmt: skip
             self._handles.append(router.module.register_forward_hook(hook))
 
@@ -119,6 +150,39 @@ class Shaper:
             AttachError: they do not fit the prior or each other.
         """
         return self._passes.describing(token_classes(self.table.header.attributes, attributes, mask))
+
+    @contextmanager
+    def look_ahead(self) -> Iterator[None]:
+        """Count the tokens of all micro-batches of an optimizer step before its first one is trained on.
+
+        Each of the forward passes within runs inside its own `shaper.tokens(…)`, without gradient, in the
+        order of those to come; these are then ranked in the CDF of the whole step, exactly. Every rank must
+        look ahead over as many.
+
+        Raises:
+            AttachError: the shaper has exact ranks or the micro scope, which carry nothing.
+        """
+        if self._loss.ranks == "sort" or self._loss.scope == "micro":
+            raise AttachError(
+                "shaper.look_ahead()",
+                "only histograms of the global scope can be carried to another pass",
+                'attach with ranks="histogram" and scope="global"',
+            )
+        with self._memory.look_ahead():
+            yield
+
+    @property
+    def window(self) -> int:
+        """Forward passes whose tokens make up an empirical CDF."""
+        return self._memory.window
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The tokens that a window remembers, for a checkpoint; empty with a window of 1. Equal on every rank."""
+        return self._memory.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Remember the tokens of a checkpoint."""
+        self._memory.load_state_dict(state, next(self.routers[0].module.parameters()).device)
 
     def set_progress(self, step: int, total: int) -> None:
         """Say how many shaped optimizer steps are done, of how many: this drives the prior's schedule."""

@@ -8,8 +8,10 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor
 
-from dpsl.loss import ShapingResult, shaping_loss_and_gradient
+from dpsl.histogram import CarriedHistogram
+from dpsl.loss import ShapingResult, observe, shaping_loss_and_gradient
 from dpsl.marginals import BetaMarginals
+from dpsl.shaping.cdf_memory import Carried
 from dpsl.shaping.layout import LayerLayout
 from priorlang.table.prior_table import PriorTable
 
@@ -30,7 +32,13 @@ class PriorLoss:
     _on_device: dict[torch.device, tuple[BetaMarginals, Tensor]] = field(default_factory=dict)
 
     def of_layer(
-        self, layout: LayerLayout, logits_NK: Tensor, class_N: Tensor, group_N: Tensor, factor: float
+        self,
+        layout: LayerLayout,
+        logits_NK: Tensor,
+        class_N: Tensor,
+        group_N: Tensor,
+        factor: float,
+        carried: Carried,
     ) -> ShapingResult:
         """Weighted loss and gradient of one layer's tokens.
 
@@ -40,21 +48,26 @@ class PriorLoss:
             class_N: token classes, anything valid where the token does not count.
             group_N: groups within the layer, -1 where the token does not count.
             factor: of the schedule, on every weight.
+            carried: tokens of other passes that these are ranked among.
         """
         marginals, weight_R = self._tensors(logits_NK.device)
-        shaped_N = (group_N >= 0) & (group_N < layout.populations)
         return shaping_loss_and_gradient(
             logits_NK,
             layout.row_C[class_N],
-            torch.where(shaped_N, group_N, -1),
+            _population(layout, group_N),
             marginals,
             populations=layout.populations,
-            weight_R=weight_R * factor,
+            weight_R=weight_R * (factor * carried.passes),
             target=self.target,
             ranks=self.ranks,
             min_population=self.min_population,
             group=self._group(),
+            carried=carried.histogram,
         )
+
+    def observe(self, layout: LayerLayout, logits_NK: Tensor, group_N: Tensor) -> CarriedHistogram:
+        """Only count one layer's tokens."""
+        return observe(logits_NK, _population(layout, group_N), layout.populations, self._group())
 
     def _tensors(self, device: torch.device) -> tuple[BetaMarginals, Tensor]:
         if device not in self._on_device:
@@ -67,3 +80,8 @@ class PriorLoss:
         if self.scope == "micro" or not distributed or torch.distributed.get_world_size() == 1:
             return None
         return torch.distributed.group.WORLD
+
+
+def _population(layout: LayerLayout, group_N: Tensor) -> Tensor:
+    """The population of each token; -1 where it has none."""
+    return torch.where(group_N < layout.populations, group_N, -1)

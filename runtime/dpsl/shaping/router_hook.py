@@ -21,6 +21,7 @@ from dpsl.routers.output import (
 )
 from dpsl.shaping.accumulator import RoutingAccumulator, log_scores
 from dpsl.shaping.attachment import attach_gradient
+from dpsl.shaping.cdf_memory import CdfMemory
 from dpsl.shaping.layout import LayerLayout
 from dpsl.shaping.matching import check_count
 from dpsl.shaping.metrics import RoutingMetrics
@@ -28,6 +29,7 @@ from dpsl.shaping.micro_step import MicroStep
 from dpsl.shaping.passes import ForwardPasses
 from dpsl.shaping.prior_loss import PriorLoss
 from dpsl.shaping.recompute import in_backward
+from dpsl.shaping.token_classes import TokenClasses
 
 
 @dataclass(eq=False)
@@ -40,6 +42,7 @@ class RouterHook:
         layout: its layer in the table.
         loss: how logits are compared with priors.
         passes: which forward pass this is.
+        memory: the tokens of other passes.
         accumulator: statistics to add to.
         metrics: metrics to add to.
         factor: the schedule's factor now.
@@ -50,6 +53,7 @@ class RouterHook:
     layout: LayerLayout
     loss: PriorLoss
     passes: ForwardPasses
+    memory: CdfMemory
     accumulator: RoutingAccumulator
     metrics: RoutingMetrics
     factor: Callable[[], float]
@@ -62,6 +66,8 @@ class RouterHook:
         """The output, with the gradient attached to what the experts are combined with."""
         if in_backward():
             return self._again(output)
+        if self.memory.looking_ahead:
+            return self._foresee(output)
         step = self.passes.first(self.layout.layer)
         if step is not None:
             return self._first(step, output)
@@ -76,19 +82,32 @@ class RouterHook:
     def _first(self, step: MicroStep, output: Any) -> Any:
         read, logits_NK = self._read(output)
         fixed_NK = logits_NK.detach()
-        class_N = step.classes.of_tokens(len(fixed_NK), fixed_NK.device)
-        known_N = class_N.clamp(min=0)
-        self.layout = self.layout.on(fixed_NK.device)
-        group_N = torch.where(class_N < 0, -1, self.layout.group_C[known_N])
-
+        class_N, group_N = self._placed(step.classes, fixed_NK)
         factor = self.factor() if step.shapes and self.layout.populations else 0.0
         value = None
         if factor:
-            result = self.loss.of_layer(self.layout, fixed_NK, known_N, group_N, factor)
+            carried = self.memory.carried(self.layout.layer, self.router.place)
+            result = self.loss.of_layer(self.layout, fixed_NK, class_N.clamp(min=0), group_N, factor, carried)
+            self.memory.keep(self.layout.layer, result.histogram)
             step.keep(self.layout.layer, fixed_NK, result.gradient_NK)
             value = result.value
         self._watch(read, fixed_NK, class_N, value)
         return self._attached(step, output, read, logits_NK) if factor else output
+
+    def _placed(self, classes: TokenClasses, logits_NK: Tensor) -> tuple[Tensor, Tensor]:
+        """The class and the group of each token, -1 where it does not count."""
+        class_N = classes.of_tokens(len(logits_NK), logits_NK.device)
+        self.layout = self.layout.on(logits_NK.device)
+        return class_N, torch.where(class_N < 0, -1, self.layout.group_C[class_N.clamp(min=0)])
+
+    def _foresee(self, output: Any) -> Any:
+        """A pass that looks ahead: its tokens count for the passes to come, and nowhere else."""
+        classes = self.passes.described
+        if classes is not None and self.layout.populations:
+            _, logits_NK = self._read(output)
+            _, group_N = self._placed(classes, logits_NK)
+            self.memory.foresee(self.layout.layer, self.loss.observe(self.layout, logits_NK, group_N))
+        return output
 
     def _again(self, output: Any) -> Any:
         """A recomputation: counted already, and its gradient is known."""

@@ -30,6 +30,7 @@ from dpsl.train.processes import first_on_main, rank
 from dpsl.train.run_folder import RunFolder, replacing, write_json
 from dpsl.train.stage_data import IMAGE_LABELS, DataRoom, StageData
 from dpsl.train.trainer import StageTrainer
+from dpsl.train.window import restore_window
 from dpsl.upcycle import upcycle
 from priorlang.table.prior_table import PriorTable
 from priorlang.training.plan import StagePlan
@@ -81,7 +82,10 @@ def run_stage(given: StageInput, model: nn.Module, console: Console) -> dict[str
     trainer = _trainer(given, model, data, shaper, regularizers, console)
     started = time.perf_counter()
     checkpoints = folder.checkpoints()
-    trainer.train(resume_from_checkpoint=str(folder.checkpoint(checkpoints[-1])) if checkpoints else None)
+    checkpoint = folder.checkpoint(checkpoints[-1]) if checkpoints else None
+    if checkpoint is not None and stage.shape and shaper is not None:
+        restore_window(shaper, checkpoint)
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint is not None else None)
     seconds = time.perf_counter() - started
     state = trainer.gathered_state()
     first_on_main(lambda: save_stage_model(folder.model, model, given.data.processor, state))
@@ -130,6 +134,7 @@ def _attach(model: nn.Module, given: StageInput) -> Any:
         given.table,
         ranks=stage.ranks,
         scope=stage.scope,
+        window=stage.cdf_window if stage.shape else 1,
         target=stage.target,
         min_population=stage.min_population,
         shaping=stage.shape,
@@ -170,6 +175,7 @@ def _trainer(
         routers=router_parameters(model),
         router_learning_rate=stage.router_learning_rate if stage.moe else None,
         keep=stage.save_total_limit,
+        look_ahead=shaper if stage.shape and stage.look_ahead else None,
         on_row=on_row,
         model=learning_model(model, stage, data),
         args=training_arguments(stage, folder.path),

@@ -17,9 +17,11 @@ import torch
 from torch import Tensor, nn
 from transformers import PrinterCallback, Trainer
 
+from dpsl.shaper import Shaper
 from dpsl.train.data.collator import TOKEN_ATTRIBUTES
 from dpsl.train.processes import barrier, gather_sum
 from dpsl.train.run_folder import StageFolder
+from dpsl.train.window import save_window
 
 
 class StageTrainer(Trainer):  # type: ignore[misc]
@@ -31,6 +33,7 @@ class StageTrainer(Trainer):  # type: ignore[misc]
         routers: names of the routers' parameters.
         router_learning_rate: theirs, or None for the common one.
         keep: checkpoints to keep.
+        look_ahead: the Shaper that counts all micro-batches of a step beforehand, or None.
         on_row: is given every row of metrics, on every rank.
         arguments: Trainer's own.
 
@@ -46,6 +49,7 @@ class StageTrainer(Trainer):  # type: ignore[misc]
         routers: frozenset[str],
         router_learning_rate: float | None,
         keep: int,
+        look_ahead: Any,
         on_row: Callable[[dict[str, Any]], None],
         **arguments: Any,
     ) -> None:
@@ -56,6 +60,7 @@ class StageTrainer(Trainer):  # type: ignore[misc]
         self._routers = routers
         self._router_learning_rate = router_learning_rate
         self._keep = keep
+        self._look_ahead = look_ahead
         self._on_row = on_row
         self.after_first_micro_step: Callable[[dict[str, Any]], None] | None = None
         self._tokens = 0
@@ -71,6 +76,25 @@ class StageTrainer(Trainer):  # type: ignore[misc]
             _move_to_group(optimizer, own, self._router_learning_rate)
         optimizer.param_groups[:] = [group for group in optimizer.param_groups if group["params"]]
         return optimizer
+
+    def get_batch_samples(
+        self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
+    ) -> tuple[list[Any], Tensor | int | None]:
+        """The micro-batches of a step, counted beforehand where the shaper looks ahead."""
+        batches, items = super().get_batch_samples(epoch_iterator, num_batches, device)
+        if self._look_ahead is not None:
+            self._count_beforehand(batches)
+        return batches, items
+
+    def _count_beforehand(self, batches: Sequence[dict[str, Any]]) -> None:
+        self.model_wrapped.train()
+        # The step's own random numbers stay what they are.
+        with self._look_ahead.look_ahead(), torch.random.fork_rng():
+            for batch in batches:
+                inputs = dict(self._prepare_inputs(batch))
+                attributes = inputs.pop(TOKEN_ATTRIBUTES)
+                with self._look_ahead.tokens(mask=inputs["attention_mask"], **attributes):
+                    self.model_wrapped(**inputs)
 
     def training_step(
         self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Tensor | int | None = None
@@ -147,6 +171,9 @@ class StageTrainer(Trainer):  # type: ignore[misc]
         super()._save_checkpoint(model, trial)
         barrier()
         if self.is_world_process_zero():
+            for terms in self._router_terms:
+                if isinstance(terms, Shaper):
+                    save_window(terms, self._folder.checkpoint(self.state.global_step))
             self._folder.complete_checkpoint(self.state.global_step, self._keep)
         barrier()
 

@@ -49,15 +49,17 @@ def test_a_run_is_not_resumed_by_another_number_of_processes(tmp_path: Path) -> 
         check_processes(run)
 
 
-def test_accumulation_gives_the_task_loss_of_one_batch(
+def test_accumulation_that_looks_ahead_gives_the_losses_of_one_batch(
     alone: Path, digits_data: Path, tmp_path: Path
 ) -> None:
-    """The task loss is the mean over all answer tokens of a step; populations are those of a micro-batch."""
+    """The load balance, a mean of its own micro-batch, keeps the gradients of a step apart."""
     file = write_training_file(tmp_path, digits_data, ONE_SHAPED_STAGE, top_k=TOP_K, accumulation=4)
-    finished = train(file, "--quiet", "--set", "per_device_train_batch_size=1")
+    options = ("per_device_train_batch_size=1", "look_ahead=true")
+    finished = train(file, "--quiet", *(word for option in options for word in ("--set", option)))
     assert finished.returncode == 0, finished.stderr
     first, expected = rows(tmp_path / "run")[0], rows(alone)[0]
     assert first["loss"] == pytest.approx(expected["loss"], rel=1e-5)
+    assert first["dpsl"] == pytest.approx(expected["dpsl"], rel=1e-5)
     assert first["grad_norm"] == pytest.approx(expected["grad_norm"], rel=0.05)
 
 

@@ -42,7 +42,13 @@ stages:
     data: {{path: {data}/labels.json, images: {data}/images}}
     eval_data: {{path: {data}/heldout-labels.json, images: {data}/images}}
   - {{name: projector, train: [projector], max_steps: 2, gradient_accumulation_steps: 2}}
-  - {{name: shaped, shape: true, train: [all-but-vision_tower], max_steps: 7, router_learning_rate: 1.0e-2}}
+  - name: shaped
+    shape: true
+    train: [all-but-vision_tower]
+    max_steps: 7
+    router_learning_rate: 1.0e-2
+    per_device_train_batch_size: 2
+    gradient_accumulation_steps: 2
   - {{name: finetune, moe: true, train: [all-but-vision_tower], max_steps: 2, gradient_checkpointing: true}}
 """
 

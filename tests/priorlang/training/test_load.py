@@ -163,6 +163,18 @@ def test_every_mistake_is_told_at_once_with_its_place(folder: Path) -> None:
         ("finetune, moe: true", "finetune", "invalid-value", "dense"),
         ("finetune, moe: true", "warmup, moe: true", "duplicate-name", "warmup"),
         ("shape: true", "shape: true\n    moe: false", "invalid-value", "moe: false"),
+        (
+            "shape: true",
+            "shape: true\n    ranks: sort\n    gradient_accumulation_steps: 4",
+            "invalid-value",
+            "takes 4 forward passes into one CDF",
+        ),
+        (
+            "shape: true",
+            "shape: true\n    scope: micro\n    look_ahead: true",
+            "invalid-value",
+            "`look_ahead`",
+        ),
         ("learning_rate: 2e-5", "learning_rate: -1", "invalid-value", "greater than or equal to 0"),
         ("learning_rate: 2e-5", "warmup_ratio: 2", "invalid-value", "less than 1"),
         ("learning_rate: 2e-5", "resume_from_checkpoint: x", "unknown-key", "--resume"),

@@ -10,6 +10,7 @@ from pathlib import Path
 from priorlang.compare.difference import Side
 from priorlang.diagnostics.finding import Finding, PriorError, Severity
 from priorlang.diagnostics.span import whole_file
+from priorlang.model_config import GivenModel
 from priorlang.phases import Prior
 from priorlang.semantics.exact import ExactValue
 from priorlang.table.prior_table import PriorTable
@@ -23,8 +24,10 @@ class Subject:
     run: Path | None = None
 
 
-def load_subject(path: str, settings: Mapping[str, ExactValue] | None = None) -> Subject:
-    """Read one argument of `diff`.
+def load_subject(
+    path: str, settings: Mapping[str, ExactValue] | None = None, model: GivenModel | None = None
+) -> Subject:
+    """Read one argument of `diff` or `preview`.
 
     Raises:
         PriorError: there is no such file, it is no prior, or anything is wrong with it.
@@ -34,7 +37,7 @@ def load_subject(path: str, settings: Mapping[str, ExactValue] | None = None) ->
         return _load_run(place)
     if place.suffix == ".safetensors":
         return Subject(Side(path, PriorTable.load(place)))
-    return Subject(_compiled(path, settings))
+    return Subject(_compiled(path, settings, model))
 
 
 def _load_run(folder: Path) -> Subject:
@@ -57,6 +60,6 @@ def _load_run(folder: Path) -> Subject:
     return Subject(Side(str(folder), table, spec), folder)
 
 
-def _compiled(path: str, settings: Mapping[str, ExactValue] | None) -> Side:
-    prior = Prior.read(path, settings)
+def _compiled(path: str, settings: Mapping[str, ExactValue] | None, model: GivenModel | None) -> Side:
+    prior = Prior.read(path, settings, model)
     return Side(path, prior.table, prior.spec)

@@ -20,6 +20,8 @@ _TALLEST = 300.0
 """Inches; Agg ends at 65,536 dots."""
 _LETTERS = 118
 """Of a caption, in a line."""
+_LINE = 0.16
+_MARGIN = 0.25
 
 
 @dataclass(frozen=True)
@@ -52,35 +54,34 @@ def picture(heading: str, remarks: Sequence[str], drawings: Sequence[Drawing]) -
     from matplotlib.figure import Figure as Canvas
 
     lines = [line for remark in remarks for line in textwrap.wrap(remark, _LETTERS)]
-    captions = [textwrap.wrap(drawing.caption, _LETTERS) for drawing in drawings]
-    heights = [0.55 + 0.16 * len(lines)]
-    for drawing, caption in zip(drawings, captions, strict=True):
-        heights.append(0.45 + drawing.height + 0.16 * len(caption))
+    rows: list[tuple[float, Callable[[Figure], None]]] = [_text_row(heading, 11, lines)]
+    for drawing in drawings:
+        caption = textwrap.wrap(drawing.caption, _LETTERS)
+        rows += [_text_row(drawing.title, 9, []), (drawing.height, drawing.paint), _text_row("", 9, caption)]
+    heights = [height for height, _ in rows]
     buffer = io.BytesIO()
     with matplotlib.rc_context(look(*_LIGHT)):
-        page = Canvas(figsize=(WIDTH + 0.4, min(sum(heights), _TALLEST)), facecolor=_LIGHT[3])
-        parts = page.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
-        for part in parts:
-            part.set_facecolor("none")
-        _write(parts[0], heading, lines, heights[0], 11)
-        for part, height, drawing, caption in zip(parts[1:], heights[1:], drawings, captions, strict=True):
-            _write(part, drawing.title, [], height, 9)
-            for place, line in enumerate(reversed(caption)):
-                part.text(0.03, (0.06 + 0.16 * place) / height, line, color=FAINT, fontsize=7.5, va="bottom")
-            inner = part.add_subfigure(part.add_gridspec(1, 1, **_box(height, drawing.height, caption))[0])
-            inner.set_facecolor("none")
-            drawing.paint(inner)
+        size = (WIDTH + 2 * _MARGIN, min(sum(heights), _TALLEST))
+        page = Canvas(figsize=size, facecolor=_LIGHT[3])
+        cells = page.subfigures(
+            len(rows), 3, height_ratios=heights, width_ratios=[_MARGIN, WIDTH, _MARGIN], squeeze=False
+        )
+        for cell, (_, paint) in zip(cells[:, 1], rows, strict=True):
+            cell.set_facecolor("none")
+            paint(cell)
         page.savefig(buffer, format="png", dpi=_DOTS, metadata={"Software": None})
     return buffer.getvalue()
 
 
-def _box(height: float, inside: float, caption: Sequence[str]) -> dict[str, float]:
-    bottom = (0.12 + 0.16 * len(caption)) / height
-    side = 0.2 / (WIDTH + 0.4)
-    return {"left": side, "right": 1 - side, "bottom": bottom, "top": bottom + inside / height}
+def _text_row(heading: str, size: float, lines: Sequence[str]) -> tuple[float, Callable[[Figure], None]]:
+    """The height of a heading with lines below it, and how to write them."""
+    above = 0.4 if heading else 0.1
+    height = above + _LINE * len(lines) + 0.06
 
+    def paint(figure: Figure) -> None:
+        figure.text(0.0, 1 - 0.22 / height, heading, fontsize=size, fontweight="bold", va="center")
+        for place, line in enumerate(lines):
+            y = 1 - (above + _LINE * (place + 0.4)) / height
+            figure.text(0.0, y, line, color=FAINT, fontsize=7.5, va="center")
 
-def _write(part: Figure, heading: str, lines: Sequence[str], height: float, size: float) -> None:
-    part.text(0.03, 1 - 0.2 / height, heading, fontsize=size, fontweight="bold", va="center")
-    for place, line in enumerate(lines):
-        part.text(0.03, 1 - (0.48 + 0.16 * place) / height, line, color=FAINT, fontsize=7.5, va="center")
+    return height, paint

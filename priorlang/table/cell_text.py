@@ -25,7 +25,7 @@ def parse_cell(spec: Spec, text: str) -> tuple[int, dict[str, str]]:
     Raises:
         PriorError: the text names no cell of this prior.
     """
-    given = _pairs(spec, text)
+    given = pairs_of(text, _example(spec))
     known = [attribute.name for attribute in spec.attributes]
     for name in given:
         if name != "layer" and name not in known:
@@ -38,14 +38,19 @@ def parse_cell(spec: Spec, text: str) -> tuple[int, dict[str, str]]:
     }
 
 
-def _pairs(spec: Spec, text: str) -> dict[str, str]:
+def pairs_of(text: str, example: str) -> dict[str, str]:
+    """What `NAME=VALUE …` gives each name; `example` shows how a cell is written.
+
+    Raises:
+        PriorError: the text is written otherwise, or gives a name twice.
+    """
     given: dict[str, str] = {}
     place = 0
     while (place := _between(text, place)) < len(text):
         found = _PAIR.match(text, place)
         if found is None:
             word = text[place:].split()[0]
-            raise _refused(f"`{word}` is not NAME=VALUE; a cell is written {_example(spec)}")
+            raise _refused(f"`{word}` is not NAME=VALUE; a cell is written {example}")
         quoted_name, name, quoted_member, member = found.groups()
         key = name if quoted_name is None else quoted_name
         if key in given:

@@ -13,8 +13,6 @@ from priorlang.table.prior_table import TableAttribute
 
 Rectangle = tuple[tuple[int, ...], tuple[tuple[int, ...], ...]]
 """Positions of layers, and for each attribute the positions of its members."""
-_MOST_EXCEPTIONS = 2
-"""Members that are named by what is left out."""
 
 
 def rectangles(cells: NDArray[np.int64], layers: int, sizes: Sequence[int]) -> Iterator[Rectangle]:
@@ -75,15 +73,21 @@ def describe_members(attribute: TableAttribute, members: Sequence[str]) -> str:
             chosen.difference_update(leaves)
     words += [(attribute.members.index(member), member) for member in chosen]
     without = [member for member in attribute.members if member not in set(members)]
-    if len(without) <= _MOST_EXCEPTIONS < len(words):
+    if 2 * len(without) < len(words) > 2:
         return f"not {' | '.join(quoted(member) for member in without)}"
     return " | ".join(quoted(word) for _, word in sorted(words))
 
 
-def describe_classes(attributes: Sequence[TableAttribute], chosen: Sequence[Sequence[int]]) -> str:
-    """Token classes in words, `modality vision · task reading`; empty where they are all."""
+def describe_classes(
+    attributes: Sequence[TableAttribute], chosen: Sequence[Sequence[int]], *, named: bool = True
+) -> str:
+    """Token classes in words, `modality vision · task reading`; empty where they are all.
+
+    Without `named` the attributes go without saying: `vision · reading`.
+    """
     words = [
-        f"{quoted(attribute.name)} {describe_members(attribute, [attribute.members[code] for code in codes])}"
+        (f"{quoted(attribute.name)} " if named else "")
+        + describe_members(attribute, [attribute.members[code] for code in codes])
         for attribute, codes in zip(attributes, chosen, strict=False)
         if len(codes) < len(attribute.members)
     ]

@@ -17,6 +17,7 @@ COMMANDS = {
     "fmt": "Lay prior files out in the canonical way.",
     "convert": "Write a prior file in the other form.",
     "diff": "Compare two priors, tables or runs.",
+    "fit": "Write the prior that the routing of a run has become.",
     "preview": "Draw what a prior asks for.",
     "train": "Train as a training file says.",
     "report": "Write the report of a run.",

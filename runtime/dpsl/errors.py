@@ -46,7 +46,7 @@ class DataError(DpslError):
     """The data cannot be trained on. Place, problem and fix are those of the first problem.
 
     Args:
-        problems: everything found; the message lists the first ten.
+        problems: everything found; the message lists the first ten kinds, each with its first place.
     """
 
     SHOWN = 10
@@ -59,7 +59,15 @@ class DataError(DpslError):
     def __str__(self) -> str:
         if len(self.problems) == 1:
             return str(self.problems[0])
-        lines = [str(problem) for problem in self.problems[: self.SHOWN]]
-        if len(self.problems) > self.SHOWN:
-            lines.append(f"… and {len(self.problems) - self.SHOWN:,} more")
+        alike: dict[tuple[str, str], list[DataProblem]] = {}
+        for problem in self.problems:
+            alike.setdefault((problem.problem, problem.fix), []).append(problem)
+        lines = [_first_of(group) for group in list(alike.values())[: self.SHOWN]]
+        if len(alike) > self.SHOWN:
+            lines.append(f"… and {len(alike) - self.SHOWN:,} more kinds")
         return "\n  ".join([f"{len(self.problems):,} problems in the data:", *lines])
+
+
+def _first_of(alike: Sequence[DataProblem]) -> str:
+    first, others = alike[0], len(alike) - 1
+    return f"{first.place} and {others:,} more: {first.problem}; {first.fix}" if others else str(first)

@@ -13,7 +13,7 @@ from priorlang.diagnostics.finding import Finding, PriorError, Severity
 from priorlang.diagnostics.span import whole_file
 from priorlang.fit.clusters import clustered, distances
 from priorlang.fit.numbers import readable
-from priorlang.fit.regions import Layout, Region, layout_of
+from priorlang.fit.regions import Layout, layout_of
 from priorlang.fit.units import NONE, Units, units_of
 from priorlang.fit.write import WrittenRule, named, prior_text
 from priorlang.phases import Prior
@@ -93,9 +93,9 @@ def _attempt(run: RunRouting, target: str, units: Units, tolerance: float, part:
     sizes = [len(attribute.members) for attribute in run.table.header.attributes] or [1]
     seen = np.where(units.of_cell == NONE, NONE, member[units.of_cell])
     layout = layout_of(_filled(seen, sizes), rounded, sizes)
-    draft = _text(run, units, tolerance, layout, ["" for _ in layout.regions], target)
-    far = _far(units, Prior(SourceFile(target, draft)).table)
-    text = _text(run, units, tolerance, layout, _comments(units, layout, far, sizes), target, far)
+    numbers = np.array([[float(value) for value in row] for row in rounded])
+    far = np.array([distances(units.fitted[[unit]], numbers[[own]])[0, 0] for unit, own in enumerate(member)])
+    text = _text(run, units, tolerance, layout, far, sizes, target)
     table = Prior(SourceFile(target, text)).table
     return FittedPrior(
         text, table, tolerance, len(layout.regions), _far(units, table), units, int((seen == NONE).sum())
@@ -148,24 +148,24 @@ def _comments(units: Units, layout: Layout, far: NDArray[np.float64], sizes: lis
 
 
 def _text(
-    run: RunRouting, units: Units, tolerance: float, layout: Layout, comments: list[str], target: str,
-    far: NDArray[np.float64] | None = None,
+    run: RunRouting, units: Units, tolerance: float, layout: Layout, far: NDArray[np.float64], sizes: list[int],
+    target: str,
 ) -> str:  # fmt: skip
-    regions: list[Region] = list(layout.regions)
-    rules = [WrittenRule(*parts) for parts in zip(named(run.table, regions), regions, comments, strict=True)]
+    comments = _comments(units, layout, far, sizes)
+    names = named(run.table, layout.regions)
+    rules = [WrittenRule(*parts) for parts in zip(names, layout.regions, comments, strict=True)]
     weights = run.table.weight[run.table.row[run.table.row != UNSHAPED]].tolist()
     weight = Counter(weights).most_common(1)[0][0] if weights else _WEIGHT
     stage = f", stage {run.stage}" if run.stage else ""
     opening = [
-        f"What the routing of {run.place}{stage} has become: {int(units.tokens.sum()):,} tokens over "
-        f"{len(run.table.layer)} layers.".replace("\n", " "),
+        # A path may hold anything, line ends among it.
+        f"What the routing of {' '.join(f'{run.place}{stage}'.split())} has become: "
+        f"{int(units.tokens.sum()):,} tokens over {len(run.table.layer)} layers.",
     ]
-    if far is not None:
-        mean = float(np.average(far, weights=units.tokens))
-        opening.append(
-            f"KL from the best fit to this file: {mean:.4f} on average, {far.max():.4f} at most "
-            f"(tolerance {tolerance:g})."
-        )
+    mean = float(np.average(far, weights=units.tokens))
+    opening.append(
+        f"KL from the best fit to this file: {mean:.4f} on average, {far.max():.4f} at most (tolerance {tolerance:g})."
+    )
     unseen = int((units.of_cell == NONE).sum())
     if unseen:
         opening.append(

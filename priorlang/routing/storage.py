@@ -9,6 +9,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from priorlang.diagnostics.finding import Finding, PriorError, Severity
 from priorlang.diagnostics.span import whole_file
 from priorlang.files import write_whole
@@ -31,6 +33,8 @@ def write_statistics(statistics: RoutingStatistics, path: Path) -> None:
     arrays = {name: getattr(statistics, name) for name in _ARRAYS}
     if statistics.classes is not None:
         arrays |= {key: getattr(statistics.classes, name) for key, name in _CLASS_ARRAYS.items()}
+    # safetensors writes the memory behind a view, not what the view shows.
+    arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     header = json.dumps({"version": VERSION, "group_name": list(statistics.group_name)}, ensure_ascii=False)
     write_whole(path, save(arrays, metadata={_KEY: header}))
 
@@ -75,6 +79,10 @@ def _statistics_of(path: Path, header: Any, arrays: dict[str, Any]) -> RoutingSt
         raise damaged from None
     if not _fits(statistics):
         raise damaged
+    if not (np.isfinite(statistics.log_probability).all() and np.isfinite(statistics.probability).all()):
+        raise _refused(
+            path, "invalid-routing", f"{path} holds sums that are no numbers: the run has diverged"
+        )
     return statistics
 
 

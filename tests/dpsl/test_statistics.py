@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -180,6 +181,21 @@ def test_a_class_has_its_own_sums() -> None:
         == np.bincount(logits_NK[1::2].argmax(-1), minlength=EXPERTS).tolist()
     )
     np.testing.assert_allclose(found.classes.log_probability.reshape(4, -1), found.log_probability)
+
+
+def test_views_are_written_as_they_look(tmp_path: Path) -> None:
+    """Safetensors takes the memory behind an array, whatever its strides."""
+    written = gathered(modality_table(2), sampled([1.0] * EXPERTS, 60), torch.arange(60) % 2)
+    mirrored = replace(written, load=written.load[:, ::-1], tokens=np.broadcast_to(np.int64(7), (4,)))
+    mirrored.save(tmp_path / "routing.safetensors")
+    assert_same_arrays(mirrored, RoutingStatistics.read(tmp_path / "routing.safetensors"))
+
+
+def test_sums_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
+    written = gathered(modality_table(2), sampled([1.0] * EXPERTS, 60), torch.arange(60) % 2)
+    replace(written, log_probability=written.log_probability * np.nan).save(tmp_path / "routing.safetensors")
+    with pytest.raises(PriorError, match="diverged"):
+        RoutingStatistics.read(tmp_path / "routing.safetensors")
 
 
 def test_wrong_files_are_named(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from dpsl.errors import AttachError
+from dpsl.lattice import BINS
 from dpsl.routers.find import find_routers
 from dpsl.routers.found import FoundRouter
 from dpsl.shaping.accumulator import RoutingAccumulator
@@ -101,6 +102,10 @@ def _check_window(window: int, ranks: Ranks, scope: Scope) -> None:
         )
 
 
+_WORD = 4
+"""Bytes of a count, an int32, and of an end, a float32."""
+
+
 class Shaper:
     """The live link between a prior table and a model; made by `attach`.
 
@@ -125,7 +130,7 @@ class Shaper:
         self._memory = memory
         self._progress: tuple[int, int] | None = None
         self._passes = ForwardPasses(shaping=shaping)
-        layout = table_layout(loss.table)
+        self._layout = layout = table_layout(loss.table)
         experts = loss.table.header.experts
         self._metrics = RoutingMetrics(tuple(loss.table.layer.tolist()), experts)
         self._accumulator = RoutingAccumulator(layout, experts)
@@ -184,6 +189,13 @@ class Shaper:
         """Remember the tokens of a checkpoint."""
         self._memory.load_state_dict(state, next(self.routers[0].module.parameters()).device)
 
+    def bytes_exchanged(self) -> int:
+        """Bytes that each rank puts into all-reduces for one forward pass: the histograms and their ends."""
+        if not self._shaping or self._loss.ranks == "sort" or self._loss.group() is None:
+            return 0
+        per_bucket = self.table.header.experts * (BINS + 2) * _WORD
+        return sum((layer.populations + 1) * per_bucket for layer in self._layout.layers if layer.populations)
+
     def set_progress(self, step: int, total: int) -> None:
         """Say how many shaped optimizer steps are done, of how many: this drives the prior's schedule."""
         self._progress = (step, total)
@@ -224,12 +236,11 @@ class Shaper:
     def metrics(self, *, across_ranks: bool = False) -> dict[str, float]:
         """Means over the forward passes since the last call; empty where there was none.
 
-        `dpsl`: Σ over layers of weight · loss (only where shaping); `load_cov`: deviation over mean of the
-            experts'
-        load; `load_max`: largest over mean load; `routing_entropy`: exp of a token's mean entropy, over K;
-        `dead_fraction`: experts without a token; `top1_score`: mean largest p. Means over layers, and for
-            each layer
-        as `layer.3.load_cov`.
+        `dpsl`: Σ over layers of weight · loss, and `dpsl_above_floor`: the same without what the scatter of
+            ranks alone accounts for (both only where shaping);
+        `load_cov`: deviation over mean of the experts' load; `load_max`: largest over mean load;
+        `routing_entropy`: exp of a token's mean entropy, over K; `dead_fraction`: experts without a token;
+        `top1_score`: mean largest p. Means over layers, and for each layer as `layer.3.load_cov`.
 
         Args:
             across_ranks: over the tokens of all ranks, each of which must then call this.

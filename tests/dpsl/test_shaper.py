@@ -174,6 +174,7 @@ def test_statistics_and_value_count_once(checkpointing: str) -> None:
     assert statistics.bins.sum(-1).tolist() == [[counted] * EXPERTS] * LAYERS
     metrics = shaper.metrics()
     assert metrics["dpsl"] == pytest.approx(float(explicit_shaping(model, table, inputs).detach()), rel=1e-5)
+    assert 0 < metrics["dpsl_above_floor"] < metrics["dpsl"]
     assert shaper.metrics() == {}
 
 

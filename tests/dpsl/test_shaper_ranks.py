@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -27,11 +29,13 @@ def _shaped(
 ) -> tuple[BareRouters, dict]:
     model = BareRouters(recomputed=recomputed)
     shaper = dpsl.attach(model, modality_table(LAYERS, EXPERTS, 2), ranks=ranks)
-    with shaper.tokens(modality=modality):
+    with shaper.tokens(modality=modality), _counted_bytes() as sent:
         loss = model(hidden_NH.requires_grad_())["loss"]
     if backward:
         loss.backward()
     return model, {
+        "bytes": shaper.bytes_exchanged(),
+        "sent": sum(sent),
         "metrics": shaper.metrics(across_ranks=True),
         "tokens": shaper.statistics().tokens.tolist(),
         "bins": torch.from_numpy(shaper.statistics().bins),
@@ -49,6 +53,22 @@ def _work(rank: int, folder: Path, ranks: str, recomputed: bool) -> None:
     torch.distributed.barrier()
 
 
+@contextmanager
+def _counted_bytes() -> Iterator[list[int]]:
+    sent: list[int] = []
+    all_reduce = torch.distributed.all_reduce
+
+    def counted(tensor: Tensor, *arguments: object, **options: object) -> object:
+        sent.append(tensor.numel() * tensor.element_size())
+        return all_reduce(tensor, *arguments, **options)
+
+    torch.distributed.all_reduce = counted
+    try:
+        yield sent
+    finally:
+        torch.distributed.all_reduce = all_reduce
+
+
 @pytest.mark.parametrize(("ranks", "recomputed"), [("histogram", True), ("sort", False)])
 def test_two_ranks_are_one_batch(tmp_path: Path, ranks: str, recomputed: bool) -> None:
     run_ranks(_work, 2, tmp_path, ranks, recomputed)
@@ -60,6 +80,9 @@ def test_two_ranks_are_one_batch(tmp_path: Path, ranks: str, recomputed: bool) -
     for gradient, layer in zip(found["gradients"], model.layers, strict=True):
         assert layer.weight.grad.abs().max() > 1e-4
         assert torch.allclose(gradient, layer.weight.grad, rtol=1e-5, atol=1e-8)
+    if ranks == "histogram":
+        assert found["bytes"] == pytest.approx(found["sent"], rel=0.01)
+    assert whole["bytes"] == 0
     assert found["metrics"] == pytest.approx(whole["metrics"], rel=1e-5)
     assert found["tokens"] == whole["tokens"]
     assert torch.equal(found["bins"], whole["bins"])

@@ -24,6 +24,7 @@ class LayerLayout:
         layer: decoder-layer index.
         row_C: [C] int64, the prior of each token class; 0 where unshaped, which `group_C` tells.
         group_C: [C] int64, the group of each token class within the layer.
+        row_P: [populations] int64, the prior of each shaped group.
         populations: shaped groups of the layer, numbered from 0.
         groups: all groups of the layer.
         first_group: number of the layer's first group over all layers.
@@ -32,6 +33,7 @@ class LayerLayout:
     layer: int
     row_C: Tensor
     group_C: Tensor
+    row_P: Tensor
     populations: int
     groups: int
     first_group: int
@@ -40,7 +42,8 @@ class LayerLayout:
         """The same with its tensors on a device."""
         if self.row_C.device == device:
             return self
-        return replace(self, row_C=self.row_C.to(device), group_C=self.group_C.to(device))
+        tensors = {name: getattr(self, name).to(device) for name in ("row_C", "group_C", "row_P")}
+        return replace(self, **tensors)
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,14 +65,17 @@ def table_layout(table: PriorTable) -> TableLayout:
     group_population: list[int] = []
     for position, layer in enumerate(table.layer.tolist()):
         population_C = table.population[position]
-        shaped = np.unique(population_C[population_C != UNSHAPED])
+        row_C = table.row[position].astype(np.int64)
+        populations, first = np.unique(population_C, return_index=True)
+        shaped = populations[populations != UNSHAPED]
         group_C = np.where(population_C == UNSHAPED, len(shaped), np.searchsorted(shaped, population_C))
         here = [*shaped.tolist(), *([UNSHAPED] if (population_C == UNSHAPED).any() else [])]
         layers.append(
             LayerLayout(
                 layer,
-                torch.from_numpy(table.row[position].astype(np.int64).clip(min=0)),
+                torch.from_numpy(row_C.clip(min=0)),
                 torch.from_numpy(group_C.astype(np.int64)),
+                torch.from_numpy(row_C[first[populations != UNSHAPED]]),
                 len(shaped),
                 len(here),
                 len(group_layer),

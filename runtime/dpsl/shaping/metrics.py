@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+
+class ShapingValue(NamedTuple):
+    """A layer's weighted shaping loss, and what of it the scatter of ranks alone accounts for."""
+
+    loss: Tensor
+    floor: Tensor
+
+
 _MEANS = ("load_cov", "load_max", "routing_entropy", "dead_fraction", "top1_score")
+_SHAPING = ("dpsl", "dpsl_above_floor")
+_NUMBERS = 6
+"""Sums of a layer beside its experts' loads."""
 
 
 class RoutingMetrics:
@@ -24,7 +36,12 @@ class RoutingMetrics:
         self._sums: Tensor | None = None
 
     def add(
-        self, position: int, log_p_NK: Tensor, load_K: Tensor, counted_N: Tensor, value: Tensor | None
+        self,
+        position: int,
+        log_p_NK: Tensor,
+        load_K: Tensor,
+        counted_N: Tensor,
+        shaping: ShapingValue | None,
     ) -> None:
         """Add one pass of a layer.
 
@@ -33,18 +50,18 @@ class RoutingMetrics:
             log_p_NK: log-probabilities.
             load_K: top-k slots each expert took.
             counted_N: 1 for a token that counts, 0 for padding.
-            value: the layer's weighted shaping loss, where it is shaped.
+            shaping: the layer's shaping loss, where it is shaped.
         """
         if self._sums is None:
-            shape = (len(self._layers), self._experts + 5)
+            shape = (len(self._layers), self._experts + _NUMBERS)
             self._sums = torch.zeros(shape, dtype=torch.float64, device=log_p_NK.device)
         entropy_N = -(log_p_NK.exp() * log_p_NK).nan_to_num(0.0).sum(-1)
         sums = [
             counted_N.sum(),
             (entropy_N * counted_N).sum(),
             (log_p_NK.amax(-1).exp() * counted_N).sum(),
-            counted_N.new_zeros(()) if value is None else value,
-            counted_N.new_full((), value is not None),
+            *((counted_N.new_zeros(()),) * 2 if shaping is None else shaping),
+            counted_N.new_full((), shaping is not None),
         ]
         row = torch.cat([torch.stack([number.double() for number in sums]), load_K.double()])
         self._sums[position] += row.to(self._sums.device)
@@ -65,29 +82,28 @@ class RoutingMetrics:
             seen += 1
             here = _layer_metrics(row, self._experts)
             metrics |= {
-                f"layer.{layer}.{name}": number for name, number in here.items() if shaped or name != "dpsl"
+                f"layer.{layer}.{name}": number
+                for name, number in here.items()
+                if shaped or name not in _SHAPING
             }
         if not seen:
             return {}
         means = {name: _mean(metrics, name) for name in _MEANS}
-        total = (
-            {"dpsl": sum(number for name, number in metrics.items() if name.endswith(".dpsl"))}
-            if shaped
-            else {}
-        )
-        return {**total, **means, **metrics}
+        totals = {name: sum(_of_layers(metrics, name)) for name in _SHAPING} if shaped else {}
+        return {**totals, **means, **metrics}
 
     def _nothing(self) -> Tensor:
         device = "cuda" if torch.distributed.get_backend() == "nccl" else "cpu"
-        return torch.zeros((len(self._layers), self._experts + 5), dtype=torch.float64, device=device)
+        return torch.zeros((len(self._layers), self._experts + _NUMBERS), dtype=torch.float64, device=device)
 
 
 def _layer_metrics(row: list[float], experts: int) -> dict[str, float]:
-    tokens, entropy, top1, value, passes, *load = row
+    tokens, entropy, top1, loss, floor, passes, *load = row
     mean = sum(load) / experts
     deviation = math.sqrt(sum((slots - mean) ** 2 for slots in load) / experts)
     return {
-        "dpsl": value / max(passes, 1),
+        "dpsl": loss / max(passes, 1),
+        "dpsl_above_floor": (loss - floor) / max(passes, 1),
         "load_cov": deviation / mean,
         "load_max": max(load) / mean,
         "routing_entropy": math.exp(entropy / tokens) / experts,
@@ -97,5 +113,9 @@ def _layer_metrics(row: list[float], experts: int) -> dict[str, float]:
 
 
 def _mean(metrics: dict[str, float], name: str) -> float:
-    numbers = [number for key, number in metrics.items() if key.endswith(f".{name}")]
+    numbers = _of_layers(metrics, name)
     return sum(numbers) / len(numbers)
+
+
+def _of_layers(metrics: dict[str, float], name: str) -> list[float]:
+    return [number for key, number in metrics.items() if key.endswith(f".{name}")]

@@ -13,6 +13,7 @@ from dpsl.loss import ShapingResult, observe, shaping_loss_and_gradient
 from dpsl.marginals import BetaMarginals
 from dpsl.shaping.cdf_memory import Carried
 from dpsl.shaping.layout import LayerLayout
+from dpsl.shaping.null_floor import null_floor
 from priorlang.table.prior_table import PriorTable
 
 Ranks: TypeAlias = Literal["sort", "histogram"]
@@ -61,13 +62,21 @@ class PriorLoss:
             target=self.target,
             ranks=self.ranks,
             min_population=self.min_population,
-            group=self._group(),
+            group=self.group(),
             carried=carried.histogram,
         )
 
+    def floor(self, layout: LayerLayout, result: ShapingResult, factor: float) -> Tensor:
+        """What of a layer's loss the scatter of ranks alone accounts for."""
+        _, weight_R = self._tensors(result.value.device)
+        kept_P = result.tokens_P * (result.tokens_P >= self.min_population)
+        share_P = kept_P / kept_P.sum().clamp(min=1)
+        floor_P = null_floor(kept_P, self.target) * self.table.header.experts
+        return (share_P * weight_R[layout.row_P] * floor_P).sum() * factor
+
     def observe(self, layout: LayerLayout, logits_NK: Tensor, group_N: Tensor) -> CarriedHistogram:
         """Only count one layer's tokens."""
-        return observe(logits_NK, _population(layout, group_N), layout.populations, self._group())
+        return observe(logits_NK, _population(layout, group_N), layout.populations, self.group())
 
     def _tensors(self, device: torch.device) -> tuple[BetaMarginals, Tensor]:
         if device not in self._on_device:
@@ -75,7 +84,8 @@ class PriorLoss:
             self._on_device[device] = BetaMarginals.from_table(self.table, device), weight_R
         return self._on_device[device]
 
-    def _group(self) -> torch.distributed.ProcessGroup | None:
+    def group(self) -> torch.distributed.ProcessGroup | None:
+        """The ranks whose tokens make up a population; None: this one alone."""
         distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
         if self.scope == "micro" or not distributed or torch.distributed.get_world_size() == 1:
             return None

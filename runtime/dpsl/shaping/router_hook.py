@@ -24,7 +24,7 @@ from dpsl.shaping.attachment import attach_gradient
 from dpsl.shaping.cdf_memory import CdfMemory
 from dpsl.shaping.layout import LayerLayout
 from dpsl.shaping.matching import check_count
-from dpsl.shaping.metrics import RoutingMetrics
+from dpsl.shaping.metrics import RoutingMetrics, ShapingValue
 from dpsl.shaping.micro_step import MicroStep
 from dpsl.shaping.passes import ForwardPasses
 from dpsl.shaping.prior_loss import PriorLoss
@@ -84,14 +84,14 @@ class RouterHook:
         fixed_NK = logits_NK.detach()
         class_N, group_N = self._placed(step.classes, fixed_NK)
         factor = self.factor() if step.shapes and self.layout.populations else 0.0
-        value = None
+        shaping: ShapingValue | None = None
         if factor:
             carried = self.memory.carried(self.layout.layer, self.router.place)
             result = self.loss.of_layer(self.layout, fixed_NK, class_N.clamp(min=0), group_N, factor, carried)
             self.memory.keep(self.layout.layer, result.histogram)
             step.keep(self.layout.layer, fixed_NK, result.gradient_NK)
-            value = result.value
-        self._watch(read, fixed_NK, class_N, value)
+            shaping = ShapingValue(result.value, self.loss.floor(self.layout, result, factor))
+        self._watch(read, fixed_NK, class_N, shaping)
         return self._attached(step, output, read, logits_NK) if factor else output
 
     def _placed(self, classes: TokenClasses, logits_NK: Tensor) -> tuple[Tensor, Tensor]:
@@ -120,12 +120,14 @@ class RouterHook:
         return with_combined(output, read, combined)
 
     @torch.no_grad()
-    def _watch(self, read: RouterOutput, logits_NK: Tensor, class_N: Tensor, value: Tensor | None) -> None:
+    def _watch(
+        self, read: RouterOutput, logits_NK: Tensor, class_N: Tensor, shaping: ShapingValue | None
+    ) -> None:
         indices_Nk = chosen_experts(read, self.loss.table.header.top_k)
         # Padding may hold anything, and NaN times 0 is NaN.
         log_p_NK, ell_NK = log_scores(logits_NK.masked_fill((class_N < 0)[:, None], 0.0))
         load_K = self.accumulator.add(self.position, log_p_NK, ell_NK, indices_Nk, class_N)
-        self.metrics.add(self.position, log_p_NK, load_K, (class_N >= 0).double(), value)
+        self.metrics.add(self.position, log_p_NK, load_K, (class_N >= 0).double(), shaping)
 
     def _read(self, output: Any) -> tuple[RouterOutput, Tensor]:
         header = self.loss.table.header

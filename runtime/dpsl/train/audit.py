@@ -56,7 +56,8 @@ class Audit:
             loss_scale: by which fp16 training multiplies the loss.
 
         Returns:
-            What audit.json holds: `routers` with their gradients, `coefficients`, `populations` with their tokens.
+            What audit.json holds: `routers` with their gradients, `coefficients`, `populations` with their tokens,
+            `bytes_exchanged_per_forward`.
 
         Raises:
             AuditError: a router that gets no gradient.
@@ -88,7 +89,12 @@ class Audit:
             for name, count in zip(table.header.populations, tokens, strict=True)
         ]
         coefficients = self._coefficients(micro_steps / loss_scale)
-        return {"routers": routers, "coefficients": coefficients, "populations": populations}
+        return {
+            "routers": routers,
+            "coefficients": coefficients,
+            "populations": populations,
+            "bytes_exchanged_per_forward": self._shaper.bytes_exchanged(),
+        }
 
     def _watch(self, place: int, router: FoundRouter) -> Any:
         def keep(gradient: Tensor) -> None:
@@ -164,6 +170,8 @@ def print_audit(console: Console, result: Mapping[str, Any]) -> None:
         return
     weights = ", ".join(number(weight) for weight in result["coefficients"]["weights"])
     console.line(f"effective coefficient of the shaping term: {weights}")
+    if exchanged := result["bytes_exchanged_per_forward"]:
+        console.line(f"each rank exchanges {exchanged:,} bytes of histograms in a forward pass")
     console.table(["population", "tokens"], [[p["name"], f"{p['tokens']:,}"] for p in result["populations"]])
 
 

@@ -25,6 +25,7 @@ from torch import Tensor
 
 from dpsl.blocks import token_blocks
 from dpsl.histogram import CarriedHistogram, HistogramCdf, count, per_token
+from dpsl.kernels import Kernels
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
@@ -41,8 +42,12 @@ class EmpiricalCdf(Protocol):
     def sizes(self) -> Tensor:
         """Tokens of each bucket [Q] on all ranks of the group and carried, int64."""
 
-    def target(self, block: slice) -> Tensor:
-        """Rank targets [K, n] of a block of tokens; anything finite for ignored ones."""
+    @property
+    def coordinate_KN(self) -> Tensor:  # noqa: N802
+        """What tells each token's place."""
+
+    def target(self, coordinate_KN: Tensor, bucket_N: Tensor) -> Tensor:
+        """Rank targets [K, n] of some tokens by their coordinates and buckets; anything for ignored ones."""
 
 
 def empirical_cdf(
@@ -54,6 +59,7 @@ def empirical_cdf(
     ranks: RankMethod = "sort",
     group: ProcessGroup | None = None,
     carried: CarriedHistogram | None = None,
+    kernels: Kernels = "torch",
 ) -> EmpiricalCdf:
     """Rank every token within its bucket, per expert.
 
@@ -67,9 +73,10 @@ def empirical_cdf(
         ranks: exact, or within the resolution of the histograms.
         group: the ranks whose tokens make up the populations; None for this process alone.
         carried: further tokens of the first populations, to be ranked among; histograms only.
+        kernels: what counts, see `dpsl.kernels`.
     """
     if ranks == "histogram":
-        own = CarriedHistogram.of(ell_KN, bucket_N, buckets, group)
+        own = CarriedHistogram.of(ell_KN, bucket_N, buckets, group, kernels)
         whole = own if carried is None else own.merged(carried.padded(buckets))
         scale = TargetScale.of(whole.tokens_Q, target, ell_KN.dtype)
         return HistogramCdf.of(ell_KN, bucket_N, scale, own, whole)
@@ -79,8 +86,8 @@ def empirical_cdf(
         dist.all_reduce(tokens_Q, group=group)
     scale = TargetScale.of(tokens_Q, target, ell_KN.dtype)
     if group is None:
-        return SortedCdf(_places(ell_KN, bucket_N, tokens_Q), bucket_N, scale)
-    return SortedCdf(_gathered_places(ell_KN, bucket_N, tokens_Q, group), bucket_N, scale)
+        return SortedCdf(_places(ell_KN, bucket_N, tokens_Q), scale)
+    return SortedCdf(_gathered_places(ell_KN, bucket_N, tokens_Q, group), scale)
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,10 +105,6 @@ class TargetScale:
         offset = {"eq4": 1.0, "mid": 0.5, "ustat": 0.0}[target]
         return cls(tokens_Q, offset, 1 / whole_Q.clamp(min=1).to(dtype))
 
-    def apply_(self, place_KN: Tensor, bucket_N: Tensor) -> Tensor:
-        """Turn places into targets, in place."""
-        return place_KN.add_(self.offset).mul_(per_token(self.factor_Q, bucket_N))
-
 
 # Exact places
 
@@ -110,17 +113,16 @@ class TargetScale:
 class SortedCdf:
     """Exact places."""
 
-    place_KN: Tensor
-    bucket_N: Tensor
+    coordinate_KN: Tensor
     scale: TargetScale
 
     def sizes(self) -> Tensor:
         """Tokens of each bucket [Q]."""
         return self.scale.tokens_Q
 
-    def target(self, block: slice) -> Tensor:
-        """Rank targets of a block of tokens."""
-        return self.scale.apply_(self.place_KN[:, block].clone(), self.bucket_N[block])
+    def target(self, coordinate_KN: Tensor, bucket_N: Tensor) -> Tensor:
+        """Rank targets of the tokens at some of the places."""
+        return (coordinate_KN + self.scale.offset).mul_(per_token(self.scale.factor_Q, bucket_N))
 
 
 def _places(ell_KN: Tensor, bucket_N: Tensor, tokens_Q: Tensor) -> Tensor:

@@ -17,6 +17,8 @@ import torch.distributed as dist
 from torch import Tensor
 
 from dpsl.blocks import token_blocks
+from dpsl.kernels import Kernels
+from dpsl.kernels.compiled import using
 from dpsl.lattice import BINS, CLIP, Lattice, coarsen, ends
 from dpsl.ties import tie_place
 
@@ -44,14 +46,19 @@ class CarriedHistogram:
 
     @classmethod
     def of(
-        cls, ell_KN: Tensor, bucket_N: Tensor, buckets: int, group: ProcessGroup | None = None
+        cls,
+        ell_KN: Tensor,
+        bucket_N: Tensor,
+        buckets: int,
+        group: ProcessGroup | None = None,
+        kernels: Kernels = "torch",
     ) -> CarriedHistogram:
         """Count ℓ, over all ranks of a group, each of which must call this."""
         ends_2KQ = ends(ell_KN, bucket_N, buckets)
         if group is not None:
             dist.all_reduce(ends_2KQ, dist.ReduceOp.MAX, group=group)
         lattice = Lattice.spanning(ends_2KQ)
-        counts_KQB = counted(ell_KN, bucket_N, lattice)
+        counts_KQB = counted(ell_KN, bucket_N, lattice, kernels)
         if group is not None:
             dist.all_reduce(counts_KQB, group=group)
         return cls(ends_2KQ, lattice, counts_KQB, counts_KQB[0].sum(-1))
@@ -80,14 +87,19 @@ class CarriedHistogram:
         return CarriedHistogram(ends_2KQ, Lattice.spanning(ends_2KQ), counts_KQB, tokens_Q)
 
 
-def counted(ell_KN: Tensor, bucket_N: Tensor, lattice: Lattice) -> Tensor:
+def counted(ell_KN: Tensor, bucket_N: Tensor, lattice: Lattice, kernels: Kernels = "torch") -> Tensor:
     """Tokens in each bin [K, Q, B], int32."""
     counts_KQB = torch.zeros((*lattice.level_KQ.shape, BINS), dtype=torch.int32, device=ell_KN.device)
-    place = _Placement(lattice.per_ell(ell_KN.dtype), lattice.base())
-    for block in token_blocks(len(bucket_N), len(ell_KN), ell_KN.device):
-        bin_M, _ = place(ell_KN[:, block], bucket_N[block])
-        count(bin_M, out=counts_KQB.view(-1))
+    bins = Bins.on(lattice, ell_KN.dtype)
+    count_block = using(kernels, _count)
+    for block in token_blocks(len(bucket_N), len(ell_KN), ell_KN.device, kernels):
+        count_block(ell_KN[:, block], bucket_N[block], bins, counts_KQB.view(-1))
     return counts_KQB
+
+
+def _count(ell_KN: Tensor, bucket_N: Tensor, bins: Bins, counts_M: Tensor) -> None:
+    bin_M, _ = bins.locate(ell_KN, bucket_N)
+    count(bin_M, out=counts_M)
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,19 +109,20 @@ class HistogramCdf:
     A token expects the n − 1 others in its bin to lie below it in proportion to its own position there, so
     that a token alone in its bin has its exact place. Where all ℓ of an expert and population are one value,
     the position is pseudo-random.
+
+    Attributes:
+        coordinate_KN: where each token stands: ℓ, or a pseudo-random position in [0, 1).
+        bins: which bin that is.
+        target_2M: the target at the lower edge of each bin, and how much it grows to the upper one.
+        own: the tokens counted, of all ranks, without those carried.
+        whole: those carried included.
     """
 
+    coordinate_KN: Tensor
+    bins: Bins
+    target_2M: Tensor
     own: CarriedHistogram
-    """The tokens counted, of all ranks, without those carried."""
-    ell_KN: Tensor
-    bucket_N: Tensor
-    scale: TargetScale
-    tied_KQ: Tensor
-    place: _Placement
-    below_M: Tensor
-    """Tokens in the bins below, of each expert, bucket and bin."""
-    others_M: Tensor
-    """Tokens in the bin, but one."""
+    whole: CarriedHistogram
 
     @classmethod
     def of(
@@ -123,41 +136,65 @@ class HistogramCdf:
         """The CDF of the whole, at the tokens of ℓ."""
         counts_KQB = whole.counts_KQB
         below_KQB = counts_KQB.cumsum(-1, dtype=torch.int32).sub_(counts_KQB)
-        below_M, others_M = (values.reshape(-1).to(ell_KN.dtype) for values in (below_KQB, counts_KQB - 1))
-        place = _Placement(whole.lattice.per_ell(ell_KN.dtype), whole.lattice.base())
-        return cls(own, ell_KN, bucket_N, scale, whole.lattice.tied_KQ, place, below_M, others_M)
+        # In float64 at first: float32 counts whole numbers to 2²⁴ only.
+        factor_Q1 = scale.factor_Q.double()[:, None]
+        lower_KQB = (below_KQB + scale.offset) * factor_Q1
+        target_2M = torch.stack([lower_KQB, (counts_KQB - 1) * factor_Q1]).flatten(1).to(ell_KN.dtype)
+        bins, coordinate_KN = Bins.on(whole.lattice, ell_KN.dtype), ell_KN
+        tied_KQ = whole.lattice.tied_KQ
+        if ell_KN.device.type != "cpu" or bool(tied_KQ.any()):
+            random_KN = tie_place(len(ell_KN), len(bucket_N), ell_KN.device).to(ell_KN.dtype)
+            coordinate_KN = torch.where(per_token(tied_KQ, bucket_N), random_KN, ell_KN)
+            bins = bins.of_unit_width(tied_KQ)
+        return cls(coordinate_KN, bins, target_2M, own, whole)
 
     def sizes(self) -> Tensor:
         """Tokens of each bucket [Q]."""
-        return self.scale.tokens_Q
+        return self.whole.tokens_Q
 
-    def target(self, block: slice) -> Tensor:
-        """Rank targets of a block of tokens."""
-        bucket_N = self.bucket_N[block]
-        bin_M, within_KN = self.place(self.ell_KN[:, block], bucket_N)
-        if within_KN.device.type != "cpu" or bool(self.tied_KQ.any()):
-            random_KN = tie_place(block, len(within_KN), within_KN.device).to(within_KN.dtype)
-            within_KN = torch.where(per_token(self.tied_KQ, bucket_N), random_KN, within_KN)
-        others_KN = self.others_M.index_select(0, bin_M).view_as(within_KN)
-        below_KN = self.below_M.index_select(0, bin_M).view_as(within_KN)
-        return self.scale.apply_(within_KN.mul_(others_KN).add_(below_KN), bucket_N)
+    def target(self, coordinate_KN: Tensor, bucket_N: Tensor) -> Tensor:
+        """Rank targets of the tokens at some of the coordinates."""
+        bin_M, within_KN = self.bins.locate(coordinate_KN, bucket_N)
+        lower_KN, growth_KN = (
+            values_M.index_select(0, bin_M).view_as(within_KN) for values_M in self.target_2M
+        )
+        target_KN: Tensor = lower_KN.addcmul_(growth_KN, within_KN)
+        return target_KN
 
 
 @dataclass(frozen=True, eq=False)
-class _Placement:
-    """Finds the bins of ℓ on a lattice."""
+class Bins:
+    """Finds the bins of ℓ on a lattice.
+
+    Attributes:
+        per_ell_KQ: bins per unit of ℓ.
+        base_KQ: see `Lattice.base`.
+    """
 
     per_ell_KQ: Tensor
     base_KQ: Tensor
 
-    def __call__(self, ell_KN: Tensor, bucket_N: Tensor) -> tuple[Tensor, Tensor]:
+    @classmethod
+    def on(cls, lattice: Lattice, dtype: torch.dtype) -> Bins:
+        """The bins of a lattice for ℓ of a dtype."""
+        return cls(lattice.per_ell(dtype), lattice.base())
+
+    def of_unit_width(self, some_KQ: Tensor) -> Bins:
+        """The same, where for some experts and buckets [0, 1) is the first bin."""
+        start_KQ = torch.arange(0, some_KQ.numel() * BINS, BINS, device=some_KQ.device).view_as(some_KQ)
+        return Bins(
+            self.per_ell_KQ.masked_fill(some_KQ, 1.0),
+            torch.where(some_KQ, start_KQ.to(self.base_KQ.dtype), self.base_KQ),
+        )
+
+    def locate(self, ell_KN: Tensor, bucket_N: Tensor) -> tuple[Tensor, Tensor]:
         """The bin of each ℓ, numbered over experts and buckets and flattened, and its position there in [0, 1)."""
         place_KN = ell_KN.clamp(-CLIP, CLIP).mul_(per_token(self.per_ell_KQ, bucket_N))
         number_KN = place_KN.floor()
         place_KN.sub_(number_KN)
         bin_KN = number_KN.int() + per_token(self.base_KQ, bucket_N)
         # NaN has no number; it must not reach beyond the tables.
-        return bin_KN.clamp_(0, self.base_KQ.numel() * BINS - 1).view(-1), place_KN
+        return bin_KN.clamp_(0, self.base_KQ.numel() * BINS - 1).reshape(-1), place_KN
 
 
 def per_token(values: Tensor, bucket_N: Tensor) -> Tensor:

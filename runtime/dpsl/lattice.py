@@ -35,15 +35,15 @@ def ends(ell_KN: Tensor, bucket_N: Tensor, buckets: int) -> Tensor:
 
     Those of several parts combine by `torch.maximum`, or one all-reduce.
     """
+    if buckets == 1 and len(bucket_N):
+        low_K, high_K = torch.aminmax(ell_KN, dim=1)
+        return torch.stack([-low_K, high_K]).clamp_(-CLIP, CLIP)[..., None]
     ends_2KQ = ell_KN.new_full((2, len(ell_KN), buckets), -torch.inf)
     for block in token_blocks(len(bucket_N), len(ell_KN), ell_KN.device):
-        clipped_KN = ell_KN[:, block].clamp(-CLIP, CLIP)
-        for side, values_KN in ((1, clipped_KN), (0, -clipped_KN)):
-            if buckets == 1:
-                torch.maximum(ends_2KQ[side], values_KN.amax(1, keepdim=True), out=ends_2KQ[side])
-            else:
-                ends_2KQ[side].scatter_reduce_(1, bucket_N[block].expand_as(values_KN), values_KN, "amax")
-    return ends_2KQ
+        index_KN = bucket_N[block].expand_as(ell_KN[:, block])
+        ends_2KQ[0].scatter_reduce_(1, index_KN, -ell_KN[:, block], "amax")
+        ends_2KQ[1].scatter_reduce_(1, index_KN, ell_KN[:, block], "amax")
+    return torch.where(ends_2KQ == -torch.inf, ends_2KQ, ends_2KQ.clamp(-CLIP, CLIP))
 
 
 @dataclass(frozen=True, eq=False)

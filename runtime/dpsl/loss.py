@@ -21,8 +21,10 @@ from torch.autograd.function import once_differentiable
 
 from dpsl.arguments import Reduction, check_alpha, check_logits, check_options, check_population
 from dpsl.blocks import token_blocks
-from dpsl.ecdf import RankMethod, Target, empirical_cdf
+from dpsl.ecdf import EmpiricalCdf, RankMethod, Target, empirical_cdf
 from dpsl.histogram import CarriedHistogram, HistogramCdf
+from dpsl.kernels import Kernels, chosen
+from dpsl.kernels.compiled import using
 from dpsl.marginals import BetaMarginals
 from dpsl.one_vs_rest import OneVsRest, gradient_to_logits, one_vs_rest
 
@@ -84,6 +86,8 @@ class ShapingResult:
             logits: in float16 it would underflow before a loss scale reaches it.
         value_P: L of each population, without share and λ; 0 for those left out.
         tokens_P: tokens of each population, carried ones included, left out or not, int64.
+        nonfinite: tokens of this process, ignored ones aside, whose logits hold NaN or +∞, an int64 scalar on the
+            device. If there are any, the value is NaN, and no gradient means anything.
         histogram: what this call counted, over the group and without what was carried; None with exact ranks.
     """
 
@@ -91,6 +95,7 @@ class ShapingResult:
     gradient_NK: Tensor
     value_P: Tensor
     tokens_P: Tensor
+    nonfinite: Tensor
     histogram: CarriedHistogram | None
 
 
@@ -132,14 +137,16 @@ def shaping_loss_and_gradient(
     """
     with torch.no_grad():
         tokens, experts = logits_NK.shape
+        kernels = _kernels(logits_NK, marginals, ranks)
         idle = (population_N < 0).nonzero().squeeze(1)
         bucket_N, buckets = _buckets(population_N, populations, len(idle), group)
         row_N = row_N.index_fill(0, idle, 0)
-        blocks = token_blocks(tokens, experts, logits_NK.device)
-        ell_KN, top_1N = _one_vs_rest(logits_NK, idle)
+        routing, nonfinite = _routing(logits_NK, idle, kernels)
+        ell_KN = routing.ell_KN
         ecdf = empirical_cdf(
-            ell_KN, bucket_N, buckets, target=target, ranks=ranks, group=group, carried=carried
-        )
+            ell_KN, bucket_N, buckets,
+            target=target, ranks=ranks, group=group, carried=carried, kernels=kernels,
+        )  # fmt: skip
 
         tokens_P = ecdf.sizes()[:populations]
         smallest = max(min_population, 2 if target == "ustat" else 1)
@@ -149,16 +156,16 @@ def shaping_loss_and_gradient(
         if group is not None:
             coefficient_N *= dist.get_world_size(group)
 
-        gradient_KN = ell_KN  # each block of ℓ makes room for its gradient
         squared_N = ell_KN.new_empty(tokens)
-        for block in blocks:
-            routing = OneVsRest(ell_KN[:, block].clone(), top_1N[:, block])
-            cdf_NK, slope_NK = marginals.evaluate(routing.ell_KN.t(), row_N[block])
-            distance_KN = cdf_NK.t().sub_(ecdf.target(block))
-            upstream_KN = slope_NK.t().mul_(distance_KN).mul_(2 * coefficient_N[block])
-            gradient_KN[:, block] = gradient_to_logits(upstream_KN, routing)
-            squared_N[block] = distance_KN.square_().sum(0)
-        gradient_KN.index_fill_(1, idle, 0.0)
+        compare, carry_back = using(kernels, _compare), using(kernels, _carry_back)
+        for block in token_blocks(tokens, experts, ell_KN.device, kernels):
+            own = OneVsRest(ell_KN[:, block], routing.top_1N[:, block])
+            distance_KN, slope_KN = compare(
+                own.ell_KN, ecdf.coordinate_KN[:, block], bucket_N[block], row_N[block], ecdf, marginals
+            )
+            # Each block of ℓ makes room for its gradient.
+            ell_KN[:, block], squared_N[block] = carry_back(distance_KN, slope_KN, *own, coefficient_N[block])
+        gradient_KN = ell_KN.index_fill_(1, idle, 0.0)
         squared_N.index_fill_(0, idle, 0.0)
 
         sums_2P = _sums(torch.stack([squared_N, squared_N * weight_N]), bucket_N, populations, group)
@@ -168,8 +175,31 @@ def shaping_loss_and_gradient(
             gradient_NK=gradient_KN.t(),
             value_P=value_P.to(ell_KN.dtype),
             tokens_P=tokens_P,
+            nonfinite=nonfinite,
             histogram=ecdf.own.first(populations) if isinstance(ecdf, HistogramCdf) else None,
         )
+
+
+def _compare(
+    ell_KN: Tensor,
+    coordinate_KN: Tensor,
+    bucket_N: Tensor,
+    row_N: Tensor,
+    ecdf: EmpiricalCdf,
+    marginals: BetaMarginals,
+) -> tuple[Tensor, Tensor]:
+    """F − t and h = dF/dℓ."""
+    cdf_NK, slope_NK = marginals.evaluate(ell_KN.t(), row_N)
+    return cdf_NK.t().sub_(ecdf.target(coordinate_KN, bucket_N)), slope_NK.t()
+
+
+def _carry_back(
+    distance_KN: Tensor, slope_KN: Tensor, ell_KN: Tensor, top_1N: Tensor, coefficient_N: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The gradient with respect to the logits, and Σ_k (F − t)²."""
+    squared_N = distance_KN.square().sum(0)
+    upstream_KN = slope_KN * distance_KN * (2 * coefficient_N)
+    return gradient_to_logits(upstream_KN, OneVsRest(ell_KN, top_1N)), squared_N
 
 
 def observe(
@@ -186,8 +216,15 @@ def observe(
     with torch.no_grad():
         idle = (population_N < 0).nonzero().squeeze(1)
         bucket_N, buckets = _buckets(population_N, populations, len(idle), group)
-        ell_KN, _ = _one_vs_rest(logits_NK, idle)
-        return CarriedHistogram.of(ell_KN, bucket_N, buckets, group).first(populations)
+        kernels = _kernels(logits_NK, None, "histogram")
+        routing, _ = _routing(logits_NK, idle, kernels)
+        counts = CarriedHistogram.of(routing.ell_KN, bucket_N, buckets, group, kernels)
+        return counts.first(populations)
+
+
+def _kernels(logits_NK: Tensor, marginals: BetaMarginals | None, ranks: RankMethod) -> Kernels:
+    tables = marginals is None or marginals.tables is not None
+    return chosen(logits_NK.numel(), logits_NK.device, tables=tables, histogram=ranks == "histogram")
 
 
 def _buckets(
@@ -199,14 +236,21 @@ def _buckets(
     return population_N.masked_fill(population_N < 0, populations), buckets
 
 
-def _one_vs_rest(logits_NK: Tensor, idle: Tensor) -> OneVsRest:
-    """One-vs-rest logits in the working precision, block by block; 0 for idle tokens."""
+def _routing(logits_NK: Tensor, idle: Tensor, kernels: Kernels) -> tuple[OneVsRest, Tensor]:
+    """One-vs-rest logits in the working precision, 0 for idle tokens; and how many others are not finite."""
     tokens, experts = logits_NK.shape
     ell_KN = logits_NK.new_empty((experts, tokens), dtype=working_dtype(logits_NK))
     top_1N = torch.empty((1, tokens), dtype=torch.int64, device=logits_NK.device)
-    for block in token_blocks(tokens, experts, logits_NK.device):
-        ell_KN[:, block], top_1N[:, block] = one_vs_rest(logits_NK[block].t().to(ell_KN.dtype))
-    return OneVsRest(ell_KN.index_fill_(1, idle, 0.0), top_1N)
+    transposed, to_ell = using(kernels, _transposed), using(kernels, one_vs_rest)
+    for block in token_blocks(tokens, experts, ell_KN.device, kernels):
+        ell_KN[:, block], top_1N[:, block] = to_ell(transposed(logits_NK[block].t(), ell_KN.dtype))
+    ell_KN.index_fill_(1, idle, 0.0)
+    return OneVsRest(ell_KN, top_1N), ell_KN[0].isnan().sum()
+
+
+def _transposed(logits_KN: Tensor, dtype: torch.dtype) -> Tensor:
+    # Apart from what follows, whose compiled loops then run along contiguous memory.
+    return logits_KN.to(dtype).contiguous()
 
 
 def _sums(values_2N: Tensor, bucket_N: Tensor, populations: int, group: ProcessGroup | None) -> Tensor:

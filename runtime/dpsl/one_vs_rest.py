@@ -68,7 +68,7 @@ def gradient_to_logits(gradient_KN: Tensor, routing: OneVsRest) -> Tensor:
 
 def _largest(values_KN: Tensor) -> tuple[Tensor, Tensor]:
     if not torch.compiler.is_compiling():
-        return values_KN.max(0, keepdim=True)  # type: ignore[return-value]
+        return values_KN.max(0, keepdim=True)
     largest_1N = values_KN.amax(0, keepdim=True)
     experts = len(values_KN)
     expert_K1 = torch.arange(experts, dtype=torch.int32, device=values_KN.device)[:, None]

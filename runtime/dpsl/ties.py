@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 
-def tie_place(tokens: slice, experts: int, device: torch.device) -> Tensor:
-    """A place [K, n] in [0, 1) for each expert and token of a slice, float32, a multiple of 2⁻²⁴."""
-    index_N = torch.arange(tokens.start, tokens.stop, device=device)
+def tie_place(experts: int, tokens: int, device: torch.device) -> Tensor:
+    """A place [K, N] in [0, 1) for each expert and token, float32, a multiple of 2⁻²⁴."""
+    index_N = torch.arange(tokens, device=device)
     expert_K1 = torch.arange(experts, device=device)[:, None]
     return (
         _mixed(index_N * 0x9E3779B1 + expert_K1 * 0x85EBCA77).bitwise_right_shift_(8).float().mul_(2.0**-24)

@@ -20,7 +20,7 @@ def targets(
     buckets = max(populations, int(bucket_N.max()) + 1) if len(bucket_N) else populations
     cdf = empirical_cdf(ell_KN, bucket_N, buckets, target=target, ranks=ranks)
     assert cdf.sizes().tolist() == np.bincount(bucket_N, minlength=buckets).tolist()
-    return cdf.target(slice(0, len(bucket_N)))
+    return cdf.target(cdf.coordinate_KN, bucket_N)
 
 
 def by_scipy(ell_KN: Tensor, bucket_N: Tensor, populations: int, method: str = "ordinal") -> np.ndarray:
@@ -77,8 +77,10 @@ def test_blocks_of_tokens_make_the_whole() -> None:
     bucket_N = torch.arange(100) % 4
     for ranks in ("sort", "histogram"):
         cdf = empirical_cdf(ell_KN, bucket_N, 4, ranks=ranks)
-        pieces = [cdf.target(slice(start, start + 7)) for start in range(0, 100, 7)]
-        torch.testing.assert_close(torch.cat(pieces, dim=1), cdf.target(slice(0, 100)), rtol=0, atol=0)
+        blocks = [slice(start, start + 7) for start in range(0, 100, 7)]
+        pieces = [cdf.target(cdf.coordinate_KN[:, block], bucket_N[block]) for block in blocks]
+        whole = cdf.target(cdf.coordinate_KN, bucket_N)
+        torch.testing.assert_close(torch.cat(pieces, dim=1), whole, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("spread", [0.01, 1.0, 5.0])

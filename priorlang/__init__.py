@@ -19,6 +19,7 @@ from priorlang.diagnostics.finding import Finding, PriorError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from priorlang.checks.shares import GivenShares
     from priorlang.semantics.spec import Spec
     from priorlang.settings import Setting
     from priorlang.table.prior_table import PriorTable
@@ -43,13 +44,24 @@ def load(path: str | PathLike[str], set: Mapping[str, Setting] | None = None) ->
     return Prior.read(path, settings_of(set or {})).spec
 
 
-def check(spec: Spec) -> list[Finding]:
-    """Everything there is to say about a resolved prior that is not an error of its text."""
-    from priorlang.checks import check_cells
-    from priorlang.semantics.allow import allowed
-    from priorlang.table.cells import cells_of
+def check(spec: Spec, shares: GivenShares | None = None, batch_tokens: float | None = None) -> list[Finding]:
+    """Everything there is to say about a resolved prior that is not an error of its text.
 
-    return allowed(spec, check_cells(cells_of(spec)))
+    Args:
+        spec: the prior.
+        shares: how many tokens there are of each kind, `{"modality": {"vision": 0.85, "language": 0.15}}`; whole
+            numbers are counts; counts of token classes are a list, `[{"modality": "vision", "count": 120}]`.
+            Without them nothing is assumed, and what needs them is left out.
+        batch_tokens: tokens in a global batch.
+
+    Raises:
+        PriorError: the shares do not fit the prior, or the prior is too large.
+    """
+    from priorlang.checks import check_spec
+    from priorlang.checks.shares import evidence_of
+    from priorlang.semantics.allow import allowed
+
+    return allowed(spec, check_spec(spec, evidence_of(spec, shares, batch_tokens)).findings)
 
 
 def compile(spec: Spec) -> PriorTable:

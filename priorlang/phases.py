@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
+from typing import NamedTuple
 
-from priorlang.checks import check_cells
-from priorlang.checks.cells import cell_findings
+from priorlang.checks import Checked, check_cells, check_spec
+from priorlang.checks.shares import GivenShares, evidence_of
 from priorlang.diagnostics.finding import Finding, PriorError, Severity
 from priorlang.model_config import GivenModel
 from priorlang.semantics.allow import allowed
@@ -25,6 +26,20 @@ from priorlang.table.compile import compile_spec
 from priorlang.table.prior_table import PriorTable
 
 
+class Given(NamedTuple):
+    """What is known beyond the file, as it was given: see `priorlang.checks.shares`.
+
+    Attributes:
+        shares: token shares.
+        batch_tokens: tokens in a global batch.
+        place: where the shares stand: an option, or a file of counts.
+    """
+
+    shares: GivenShares | None = None
+    batch_tokens: float | None = None
+    place: str = "--shares"
+
+
 class Prior:
     """One prior file and everything that follows from it."""
 
@@ -34,11 +49,13 @@ class Prior:
         settings: Mapping[str, ExactValue] | None = None,
         model: GivenModel | None = None,
         read: Callable[[str], SourceFile] = read_source,
+        evidence: Given | None = None,
     ) -> None:
         self.source = source
         self.reader = read
         self.settings = dict(settings or {})
         self.model = model
+        self.evidence = evidence or Given()
 
     @classmethod
     def read(
@@ -46,9 +63,10 @@ class Prior:
         path: str | os.PathLike[str],
         settings: Mapping[str, ExactValue] | None = None,
         model: GivenModel | None = None,
+        evidence: Given | None = None,
     ) -> Prior:
         """The prior in a file. Raises PriorError where the file cannot be read."""
-        return cls(read_source(path), settings, model)
+        return cls(read_source(path), settings, model, evidence=evidence)
 
     @cached_property
     def _program(self) -> tuple[Program, list[Finding]]:
@@ -72,29 +90,41 @@ class Prior:
         return {name: file.source.text for name, file in self.program.files.items()}
 
     @cached_property
-    def _evaluated(self) -> tuple[Cells | None, list[Finding]]:
-        spec = self._resolved[0]
-        try:
-            return (None if spec is None else cells_of(spec)), []
-        except PriorError as error:
-            return None, list(error.findings)
-
-    @property
     def cells(self) -> Cells | None:
         """Every cell, or None where too little of the file could be resolved, or it is too large."""
-        return self._evaluated[0]
+        spec = self._resolved[0]
+        try:
+            return None if spec is None else cells_of(spec)
+        except PriorError:
+            return None
+
+    @cached_property
+    def _checked(self) -> Checked:
+        """What the checks find; all of them only where the text is sound."""
+        spec = self._resolved[0]
+        if spec is None:
+            return Checked([], 0)
+        try:
+            if not _errors([*self._program[1], *self._resolved[1]]):
+                given = self.evidence
+                return check_spec(spec, evidence_of(spec, given.shares, given.batch_tokens, given.place))
+            return Checked(check_cells(spec) if spec.conflicts_certain else [], 0)
+        except PriorError as error:
+            return Checked(list(error.findings), 0)
+
+    @property
+    def distinct_priors(self) -> int:
+        """How many distinct (α, λ) the cells of a sound prior have."""
+        return self._checked.distinct
 
     @cached_property
     def findings(self) -> tuple[Finding, ...]:
         """Everything there is to say, by place. What `allow` silences is left out."""
         parsed, resolved = self._program[1], self._resolved[1]
-        findings = [*parsed, *resolved, *self._evaluated[1]]
-        if self.cells is not None:
-            if not _errors(findings):
-                findings.extend(check_cells(self.cells))
-            elif self.cells.spec.conflicts_certain:
-                findings.extend(cell_findings(self.cells))
-            findings = allowed(self.cells.spec, findings)
+        findings = [*parsed, *resolved, *self._checked.findings]
+        spec = self._resolved[0]
+        if spec is not None:
+            findings = allowed(spec, findings)
         distinct = {(item.name, item.span, item.message): item for item in findings}
         return tuple(sorted(distinct.values(), key=lambda item: item.span))
 

@@ -1,39 +1,137 @@
-"""Findings that the evaluated cells prove: conflicts, missing bases, and concentrations out of range."""
+"""Findings that single cells prove: conflicts, missing bases, and concentrations out of range."""
 
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from priorlang.checks.witness import witness
 from priorlang.diagnostics.finding import Edit, Finding, Fix, Related, Severity
 from priorlang.diagnostics.span import Span
 from priorlang.semantics.exact import rounded
-from priorlang.semantics.spec import RuleSpec
 from priorlang.syntax.phrases import quoted
-from priorlang.table.cells import CellPrior, Cells, Clash, Gap
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from priorlang.checks.witness import Witness
+    from priorlang.semantics.spec import RuleSpec, Spec
+    from priorlang.table.blocks import Block
+    from priorlang.table.matching import Mask
+
+MOST_CONFLICTS = 100
+"""Pairs of rules that are reported; a file with more has one cause for many."""
 
 
-def cell_findings(cells: Cells) -> list[Finding]:
+class CellErrors:
     """`conflict`, `missing-default`, `invalid-alpha` and `invalid-weight`, each with a witness cell."""
-    findings = [_conflict(cells, clash) for clash in cells.clashes]
-    findings.extend(_gap(cells, gap) for gap in cells.gaps)
-    findings.extend(_dirichlet_findings(cells))
-    return findings
+
+    def __init__(self, spec: Spec) -> None:
+        self.spec = spec
+        self.conflicts: dict[tuple[str, int, int], Finding] = {}
+        self.others: dict[tuple[str, Span], Finding] = {}
+
+    def see(self, block: Block) -> None:
+        """Take note of a block."""
+        asked, amounts = block.asked, block.amounts
+        if asked.base_clash_n.any():
+            self._conflicts(block, "base", asked.base_clash_n, amounts.base_R)
+        if asked.weight_clash_n.any():
+            self._conflicts(block, "weight", asked.weight_clash_n, amounts.weight_R)
+        clash_n = asked.base_clash_n | asked.weight_clash_n
+        missing_n = ~(asked.shaped_n | asked.unshaped_n | clash_n)
+        for effect, value_n in (("base", asked.base_n), ("weight", asked.weight_n)):
+            self._gaps(block, effect, missing_n & (value_n < 0))
+            missing_n &= value_n >= 0
+        self._unusable(block)
+
+    def findings(self) -> list[Finding]:
+        """What the blocks came to."""
+        return [*self.conflicts.values(), *self.others.values()]
+
+    def _conflicts(self, block: Block, effect: str, clash_n: Mask, value_R: NDArray[np.int64]) -> None:
+        """Each pair of active rules that write different values to one cell."""
+        writers = np.flatnonzero(value_R >= 0)
+        cells = np.flatnonzero(clash_n)
+        active = block.asked.active_Rn[np.ix_(writers, cells)]
+        differ = value_R[writers][:, None] != value_R[writers][None, :]
+        together = active.astype(np.float32) @ active.T.astype(np.float32) > 0
+        for first, second in np.argwhere(np.triu(together & differ)).tolist():
+            key = (effect, int(writers[first]), int(writers[second]))
+            if key in self.conflicts:
+                continue
+            if len(self.conflicts) >= MOST_CONFLICTS:
+                return
+            cell = int(cells[int((active[first] & active[second]).argmax())])
+            rules = self.spec.rules[key[1]], self.spec.rules[key[2]]
+            where = witness(self.spec, block.layer, block.token_class(cell))
+            self.conflicts[key] = _conflict(effect, rules, where)
+
+    def _gaps(self, block: Block, effect: str, missing_n: Mask) -> None:
+        """One finding for each rule that shapes a cell to which nothing gives a base or a weight."""
+        if not missing_n.any():
+            return
+        cells = np.flatnonzero(missing_n)
+        shaping = np.flatnonzero(block.amounts.shaping_R)
+        active = block.asked.active_Rn[np.ix_(shaping, cells)]
+        first_n = (
+            np.where(active.any(axis=0), active.argmax(axis=0), -1)
+            if len(shaping)
+            else np.full(len(cells), -1)
+        )
+        chosen, first = np.unique(first_n, return_index=True)
+        for position, cell in zip(chosen.tolist(), cells[first].tolist(), strict=True):
+            rule = self.spec.default if position < 0 else self.spec.rules[int(shaping[position])]
+            if rule is self.spec.default:
+                message = f"`default` states no {effect}, and no rule does for this cell"
+            else:
+                message = f"rule `{rule.name}` shapes a cell to which nothing gives a {effect}"
+            fix = Fix(f"state a {effect} in `default`, or in the rule")
+            where = witness(self.spec, block.layer, block.token_class(cell))
+            found = Finding("missing-default", Severity.ERROR, message, rule.span, (), where, fix)
+            self.others.setdefault((f"missing-{effect}", rule.span), found)
+
+    def _unusable(self, block: Block) -> None:
+        """The first cells in which α or λ cannot be used, at the clause to look at."""
+        asked, alpha_nE = block.asked, block.alpha
+        with np.errstate(over="ignore", invalid="ignore"):
+            sound_n = (alpha_nE > 0).all(axis=1) & np.isfinite(alpha_nE.sum(axis=1))
+        for cell in np.flatnonzero(asked.shaped_n & ~sound_n).tolist():
+            self._note("invalid-alpha", _alpha_problem(alpha_nE[cell]), block, cell)
+        heavy = [number for number, weight in enumerate(block.amounts.weights) if math.isinf(rounded(weight))]
+        if heavy:
+            for cell in np.flatnonzero(asked.shaped_n & sound_n & np.isin(asked.weight_n, heavy)).tolist():
+                self._note("invalid-weight", "the weight is too large for a 64-bit number", block, cell)
+
+    def _note(self, name: str, message: str, block: Block, cell: int) -> None:
+        place = self._culprit(np.flatnonzero(block.asked.active_Rn[:, cell]).tolist(), name)
+        if (name, place) not in self.others:
+            where = witness(self.spec, block.layer, block.token_class(cell))
+            self.others[name, place] = Finding(name, Severity.ERROR, message, place, (), where)
+
+    def _culprit(self, active: list[int], name: str) -> Span:
+        """The clause to look at: what lowers α, else what states the base or the weight."""
+        rules = [self.spec.rules[position] for position in active]
+        if name == "invalid-alpha":
+            for rule in rules:
+                for push in rule.pushes:
+                    if push.verb == "avoid":
+                        return push.span
+        effect = "weight" if name == "invalid-weight" else "base"
+        for rule in [*rules, self.spec.default]:
+            if getattr(rule, effect) is not None:
+                return _effect_span(rule, effect)
+        return self.spec.default.span
 
 
-def _conflict(cells: Cells, clash: Clash) -> Finding:
-    first, second = sorted((clash.first, clash.second), key=lambda rule: rule.span)
-    place, other = _effect_span(second, clash.effect), _effect_span(first, clash.effect)
-    message = f"rules `{first.name}` and `{second.name}` write a different {clash.effect} to the same cell"
-    return Finding(
-        "conflict",
-        Severity.ERROR,
-        message,
-        place,
-        (Related(f"`{first.name}` writes its {clash.effect} here", other),),
-        witness(cells.spec, clash.layer, clash.token_class),
-        _override_fix(second, first),
-    )
+def _conflict(effect: str, rules: tuple[RuleSpec, RuleSpec], where: Witness) -> Finding:
+    first, second = sorted(rules, key=lambda rule: rule.span)
+    place, other = _effect_span(second, effect), _effect_span(first, effect)
+    message = f"rules `{first.name}` and `{second.name}` write a different {effect} to the same cell"
+    related = (Related(f"`{first.name}` writes its {effect} here", other),)
+    return Finding("conflict", Severity.ERROR, message, place, related, where, _override_fix(second, first))
 
 
 def _override_fix(winner: RuleSpec, loser: RuleSpec) -> Fix:
@@ -49,64 +147,13 @@ def _override_fix(winner: RuleSpec, loser: RuleSpec) -> Fix:
     return Fix(message, (Edit(Span(winner.span.file, end, end), f" overrides {name}"),), automatic=False)
 
 
-def _gap(cells: Cells, gap: Gap) -> Finding:
-    if gap.rule is cells.spec.default:
-        message = f"`default` states no {gap.effect}, and no rule does for this cell"
-    else:
-        message = f"rule `{gap.rule.name}` shapes a cell to which nothing gives a {gap.effect}"
-    fix = Fix(f"state a {gap.effect} in `default`, or in the rule")
-    where = witness(cells.spec, gap.layer, gap.token_class)
-    return Finding("missing-default", Severity.ERROR, message, gap.rule.span, (), where, fix)
-
-
-def _dirichlet_findings(cells: Cells) -> list[Finding]:
-    """The first cell of each signature in which α or λ cannot be used."""
-    findings: list[Finding] = []
-    seen: set[tuple[str, Span]] = set()
-    for (signature, layer_position), prior in cells.priors.items():
-        if prior is None:
-            continue
-        problem = _problem(prior)
-        if problem is None:
-            continue
-        name, message = problem
-        place = _culprit(cells, signature, name)
-        if (name, place) in seen:
-            continue
-        seen.add((name, place))
-        position, token_class = cells.first_cell(signature, layer_position)
-        where = witness(cells.spec, cells.spec.model.routed[position], token_class)
-        findings.append(Finding(name, Severity.ERROR, message, place, (), where))
-    return findings
-
-
-def _problem(prior: CellPrior) -> tuple[str, str] | None:
-    for expert, alpha in enumerate(prior.alpha):
-        value = rounded(alpha)
-        if alpha <= 0 or value == 0:
-            return "invalid-alpha", f"α of expert {expert} comes to {value:g}; it must be above 0"
+def _alpha_problem(alpha_E: NDArray[np.float64]) -> str:
+    for expert, value in enumerate(alpha_E.tolist()):
+        if value <= 0:
+            return f"α of expert {expert} comes to {value:g}; it must be above 0"
         if not math.isfinite(value):
-            return "invalid-alpha", f"α of expert {expert} is too large for a 64-bit number"
-    if not math.isfinite(rounded(sum(prior.alpha, start=prior.alpha[0] * 0))):
-        return "invalid-alpha", "the sum of α is too large for a 64-bit number"
-    if not math.isfinite(rounded(prior.weight)):
-        return "invalid-weight", "the weight is too large for a 64-bit number"
-    return None
-
-
-def _culprit(cells: Cells, signature: int, name: str) -> Span:
-    """The clause to look at: what lowers α, else what states the base or the weight."""
-    rules = [cells.spec.rules[position] for position in cells.active[signature]]
-    if name == "invalid-alpha":
-        for rule in rules:
-            for push in rule.pushes:
-                if push.verb == "avoid":
-                    return push.span
-    effect = "weight" if name == "invalid-weight" else "base"
-    for rule in [*rules, cells.spec.default]:
-        if getattr(rule, effect) is not None:
-            return _effect_span(rule, effect)
-    return cells.spec.default.span
+            return f"α of expert {expert} is too large for a 64-bit number"
+    return "the sum of α is too large for a 64-bit number"
 
 
 def _effect_span(rule: RuleSpec, effect: str) -> Span:

@@ -1,78 +1,94 @@
-"""Rules without which the table would be the same."""
+"""Rules without which the table would be the same, for which the whole table is the witness."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
+from priorlang.checks.witness import Witness, witness
 from priorlang.diagnostics.finding import Finding, Severity
-from priorlang.semantics.spec import RuleSpec
-from priorlang.table.cells import Cells, cell_prior
-from priorlang.table.matching import distinct_columns, matching_of, silencers_of
 
-MAXIMUM_WORK = 3_000_000
-"""Rules tried, times cells with distinct rules, times rules that match there."""
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
+    from priorlang.semantics.spec import Spec
+    from priorlang.table.blocks import Asked, Block
 
-def redundant_findings(cells: Cells) -> list[Finding]:
-    """`redundant-rule` for each rule that could be removed, alone, without changing any cell.
-
-    Left out where a program is so large that trying every rule would take minutes.
-    """
-    spec = cells.spec
-    needed = _Needed(cells)
-    if needed.work > MAXIMUM_WORK:
-        return []
-    return [
-        Finding(
-            "redundant-rule",
-            Severity.WARNING,
-            f"without rule `{rule.name}` the table would be the same",
-            rule.name_span,
-        )
-        for position, rule in enumerate(spec.rules)
-        if position in needed.active and not needed.changes_something(position)
-    ]
+FIRST_LOOK = 8
+"""Cells tried before all of a block: most rules change the first one that they match."""
 
 
-class _Needed:
-    """Every distinct set of rules that match together, and what becomes of it without one of them."""
+class Redundancy:
+    """`redundant-rule` for each rule that acts and could be removed, alone, without changing any cell."""
 
-    def __init__(self, cells: Cells) -> None:
-        self.cells = cells
-        spec = cells.spec
-        self.silencers = silencers_of(spec)
-        self.active = {position for rules in cells.active for position in rules}
-        self.matching: dict[frozenset[int], set[int]] = {}
-        if spec.rules:
-            where = matching_of(spec)
-            routed = np.asarray(spec.model.routed)
-            kinds, kind_of_layer = distinct_columns(where.layers)
-            for kind, example in enumerate(kinds):
-                found = where.groups & where.layers[:, example, None]
-                for column in distinct_columns(found)[0]:
-                    rules = frozenset(np.flatnonzero(found[:, column]).tolist())
-                    if rules:
-                        self.matching.setdefault(rules, set()).update(routed[kind_of_layer == kind].tolist())
-        self.work = sum(len(rules) ** 2 for rules in self.matching)
-        self.known: dict[tuple[frozenset[int], int], object] = {}
+    def __init__(self, spec: Spec) -> None:
+        self.spec = spec
+        self.needless = set(range(len(spec.rules)))
+        self.acts: dict[int, Witness] = {}
+        self._splits = sorted(spec.default.split.union(*(rule.split for rule in spec.rules)))
+        self._split_RS = np.array(
+            [[attribute in rule.split for attribute in self._splits] for rule in spec.rules], dtype=np.bool_
+        ).reshape(len(spec.rules), len(self._splits))
 
-    def changes_something(self, position: int) -> bool:
-        return any(
-            self.prior(rules, layer) != self.prior(rules - {position}, layer)
-            for rules, layers in self.matching.items()
-            if position in rules
-            for layer in layers
-        )
+    def see(self, block: Block) -> None:
+        """Take note of a block."""
+        self._drop_obvious(block)
+        for rule in sorted(self.needless):
+            cells = np.flatnonzero(block.matching_Rn[rule])
+            if not len(cells):
+                continue
+            if rule not in self.acts and block.asked.active_Rn[rule].any():
+                cell = int(block.asked.active_Rn[rule].argmax())
+                self.acts[rule] = witness(self.spec, block.layer, block.token_class(cell))
+            if self._changes(block, rule, cells[:FIRST_LOOK]) or self._changes(
+                block, rule, cells[FIRST_LOOK:]
+            ):
+                self.needless.discard(rule)
 
-    def prior(self, matching: frozenset[int], layer: int) -> object:
-        active = frozenset(rule for rule in matching if matching.isdisjoint(self.silencers[rule]))
-        rules = [self.cells.spec.rules[position] for position in sorted(active)]
-        layer = layer if self._varies(rules) else -1
-        key = (active, layer)
-        if key not in self.known:
-            routed = self.cells.spec.model.routed
-            self.known[key] = cell_prior(self.cells.spec, rules, layer if layer >= 0 else routed[0])
-        return self.known[key]
+    def findings(self) -> list[Finding]:
+        """What the blocks came to."""
+        return [
+            Finding(
+                "redundant-rule",
+                Severity.WARNING,
+                f"without rule `{rule.name}` the table would be the same",
+                rule.name_span,
+                (),
+                self.acts[position],
+            )
+            for position, rule in enumerate(self.spec.rules)
+            if position in self.needless and position in self.acts
+        ]
 
-    def _varies(self, rules: list[RuleSpec]) -> bool:
-        return self.cells.spec.default.varies or any(rule.varies for rule in rules)
+    def _drop_obvious(self, block: Block) -> None:
+        """Rules that override nothing, write no base, and push some expert in a shaped cell, are needed."""
+        amounts = block.amounts
+        plain_R = (amounts.prefer_RE != amounts.avoid_RE).any(axis=1) & (amounts.base_R < 0)
+        for rule in list(self.needless):
+            stated = self.spec.rules[rule]
+            plain = plain_R[rule] and not stated.overrides and not stated.overrides_all
+            if plain and (block.asked.active_Rn[rule] & block.asked.shaped_n).any():
+                self.needless.discard(rule)
+
+    def _changes(self, block: Block, rule: int, cells: NDArray[np.int64]) -> bool:
+        """Whether some of these cells asks for something else without the rule."""
+        if not len(cells):
+            return False
+        matching_Rn = block.matching_Rn[:, cells]
+        before = block.space.asked(matching_Rn, block.amounts)
+        matching_Rn[rule] = False
+        after = block.space.asked(matching_Rn, block.amounts)
+        both_n = before.shaped_n & after.shaped_n
+        differ_n = (before.shaped_n != after.shaped_n) | (before.unshaped_n != after.unshaped_n)
+        differ_n |= both_n & (before.alpha_nE != after.alpha_nE).any(axis=1)
+        differ_n |= both_n & (before.weight_n != after.weight_n)
+        if self._splits:
+            differ_n |= both_n & (self._split(before) != self._split(after)).any(axis=1)
+        return bool(differ_n.any())
+
+    def _split(self, asked: Asked) -> NDArray[np.bool_]:
+        """[n, S]: the attributes that split the population of each cell."""
+        own = np.array([attribute in self.spec.default.split for attribute in self._splits])
+        found: NDArray[np.bool_] = (asked.active_Rn.T.astype(np.float32) @ self._split_RS > 0) | own
+        return found

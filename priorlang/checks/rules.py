@@ -5,27 +5,29 @@ from __future__ import annotations
 from priorlang.checks.witness import witness_of
 from priorlang.diagnostics.finding import Finding, Fix, Related, Severity
 from priorlang.semantics.spec import RuleSpec, Spec
-from priorlang.table.cells import Cells
-from priorlang.table.matching import silencers_of
 from priorlang.table.prior_table import UNKNOWN
 
 PLACES_SHOWN = 8
 """Rules named as related to one finding."""
 
 
-def rule_findings(cells: Cells) -> list[Finding]:
-    """`dead-rule`, `shadowed-rule`, `override-cycle`, `override-no-overlap`, `unknown-by-negation`."""
-    spec = cells.spec
-    used = {position for rules in cells.active for position in rules}
-    silencers = silencers_of(spec)
+def rule_findings(spec: Spec, used: set[int], silencers: list[tuple[int, ...]]) -> list[Finding]:
+    """`dead-rule`, `shadowed-rule`, `override-cycle`, `override-no-overlap`, `unknown-by-negation`.
+
+    Args:
+        spec: the prior.
+        used: the positions of the rules that act on some cell.
+        silencers: for each rule, the positions of the rules that override it.
+    """
     position_of = {rule.name: position for position, rule in enumerate(spec.rules)}
     findings: list[Finding] = []
     for position, rule in enumerate(spec.rules):
-        if _first_cell(spec, rule) is None:
-            message = f"rule `{rule.name}` matches no cell: none of its layers routes"
-            findings.append(_warning("dead-rule", message, rule))
-        elif position not in used:
-            findings.append(_shadowed(spec, rule, silencers[position]))
+        if position not in used:
+            if _first_cell(spec, rule) is None:
+                message = f"rule `{rule.name}` matches no cell: none of its layers routes"
+                findings.append(_warning("dead-rule", message, rule))
+            else:
+                findings.append(_shadowed(spec, rule, silencers[position]))
         findings.extend(_override_cycles(spec, position, silencers))
         findings.extend(_vain_overrides(spec, rule, position_of))
         findings.extend(_unknown_by_negation(spec, rule))

@@ -125,13 +125,11 @@ def _check(file: str, settings: Sequence[str], model_config: str | None, run: st
 
 
 def _summed_up(file: str, prior: Prior) -> str:
-    spec, cells = prior.spec, prior.cells
-    assert cells is not None
+    spec = prior.spec
     layers = len(spec.model.routed)
-    distinct = {(cell.alpha, cell.weight) for cell in cells.priors.values() if cell is not None}
     return (
         f"{file}: {len(spec.rules)} rules, {layers * spec.class_count} cells "
-        f"({layers} layers × {spec.class_count} token classes), {len(distinct)} distinct priors"
+        f"({layers} layers × {spec.class_count} token classes), {prior.distinct_priors} distinct priors"
     )
 
 

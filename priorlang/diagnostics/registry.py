@@ -190,6 +190,20 @@ _ENTRIES = (
         "A later file adds members, experts or layers that a `not` of an imported file takes in.",
         "Check that it is meant; if not, override the imported rule.",
     ),
+    Entry(
+        "PL309",
+        "contested-expert",
+        "One rule prefers an expert that another avoids in the same cell.",
+        "Let one override the other, or state the net amount once.",
+        True,
+    ),
+    Entry(
+        "PL310",
+        "uncovered-class",
+        "Rules speak of most token classes, and of this one none does.",
+        "Write a rule for it, or say that the default is meant.",
+        True,
+    ),
     # PL4: the Dirichlet itself
     Entry(
         "PL401",
@@ -198,6 +212,20 @@ _ENTRIES = (
         "Raise the base, or avoid by less.",
     ),
     Entry("PL402", "invalid-weight", "A weight λ is not finite.", "Use a finite weight."),
+    Entry(
+        "PL403",
+        "extreme-alpha",
+        "A concentration is so small, or their sum so large, that the loss has little slope to follow.",
+        "Use concentrations from .05 up to a sum of 10,000.",
+        True,
+    ),
+    Entry(
+        "PL404",
+        "coarse-marginal",
+        "A marginal's shape lies beyond those for which the compiled table keeps its stated error.",
+        "Use concentrations between .01 and a million.",
+        True,
+    ),
     # PL5: what the author expects
     Entry(
         "PL501",
@@ -210,15 +238,49 @@ _ENTRIES = (
         "PL601",
         "weak-preference",
         "A preference is too weak to be told from none.",
-        "Raise it, or drop the rule.",
+        "Raise it, or drop it.",
         True,
     ),
     Entry(
         "PL602",
         "load-imbalance",
         "The prior asks some experts to carry far more than others.",
-        "Balance the preferences, or say that it is meant.",
+        "Give the more frequent tokens more experts, or weaken their preference; or say that it is meant.",
         True,
+    ),
+    Entry(
+        "PL603",
+        "starved-class",
+        "A token class prefers fewer experts than each of its tokens is routed to.",
+        "Prefer at least top_k experts for it, or say that it is meant.",
+        True,
+    ),
+    Entry(
+        "PL604",
+        "shortfall",
+        "Too many tokens belong to classes that prefer fewer experts than they are routed to.",
+        "Give the most frequent kinds of token at least top_k experts.",
+        True,
+    ),
+    Entry(
+        "PL605",
+        "small-population",
+        "A batch gives a population too few tokens for an empirical CDF.",
+        "Use a larger batch, accumulate gradients, or split by fewer attributes.",
+        True,
+    ),
+    Entry(
+        "PL606",
+        "unseen-class",
+        "A rule is for tokens of which the data has none.",
+        "Check how the data spells its attributes; drop the rule if there are to be none.",
+        True,
+    ),
+    Entry(
+        "PL607",
+        "invalid-shares",
+        "The token shares cannot be read, or do not fit the prior's attributes.",
+        "Give one number for each leaf member: fractions that add up to 1, or counts.",
     ),
     Entry(
         "PL610",

@@ -38,27 +38,6 @@ class CellPrior:
 
 
 @dataclass(frozen=True)
-class Clash:
-    """Two active rules that write a different base or weight to one cell."""
-
-    effect: str
-    first: RuleSpec
-    second: RuleSpec
-    layer: int
-    token_class: int
-
-
-@dataclass(frozen=True)
-class Gap:
-    """A cell that rules shape, where nothing states a base or a weight."""
-
-    effect: str
-    rule: RuleSpec
-    layer: int
-    token_class: int
-
-
-@dataclass(frozen=True)
 class Cells:
     """Every cell of a prior.
 
@@ -73,8 +52,6 @@ class Cells:
     signature: NDArray[np.int64]
     active: tuple[tuple[int, ...], ...]
     priors: dict[tuple[int, int], CellPrior | None]
-    clashes: tuple[Clash, ...]
-    gaps: tuple[Gap, ...]
 
     def prior(self, layer_position: int, token_class: int) -> CellPrior | None:
         """What a cell asks for; None where it is unshaped."""
@@ -130,15 +107,12 @@ def cells_of(spec: Spec) -> Cells:
 
 def _evaluate(spec: Spec, signature: NDArray[np.int64], active: tuple[tuple[int, ...], ...]) -> Cells:
     priors: dict[tuple[int, int], CellPrior | None] = {}
-    clashes: dict[tuple[str, str, str], Clash] = {}
-    gaps: dict[tuple[str, str], Gap] = {}
     varies = [
         spec.default.varies or any(spec.rules[position].varies for position in positions)
         for positions in active
     ]
     for layer_position, layer in enumerate(spec.model.routed):
-        numbers, first = np.unique(signature[layer_position], return_index=True)
-        for number, token_class in zip(numbers.tolist(), first.tolist(), strict=True):
+        for number in np.unique(signature[layer_position]).tolist():
             key = (number, layer_position if varies[number] else -1)
             if key in priors:
                 continue
@@ -146,17 +120,8 @@ def _evaluate(spec: Spec, signature: NDArray[np.int64], active: tuple[tuple[int,
                 message = f"more than {MAXIMUM_CONCENTRATIONS:,} concentrations (distinct cells × experts)"
                 raise too_large(spec, message)
             result = cell_prior(spec, [spec.rules[position] for position in active[number]], layer)
-            if isinstance(result, CellPrior) or result is None:
-                priors[key] = result
-                continue
-            effect, writer, other = result
-            priors[key] = None
-            if other is None:
-                gaps.setdefault((effect, writer.name), Gap(effect, writer, layer, token_class))
-            else:
-                pair = (effect, min(writer.name, other.name), max(writer.name, other.name))
-                clashes.setdefault(pair, Clash(effect, writer, other, layer, token_class))
-    return Cells(spec, signature, active, priors, tuple(clashes.values()), tuple(gaps.values()))
+            priors[key] = result if isinstance(result, CellPrior) else None
+    return Cells(spec, signature, active, priors)
 
 
 def cell_prior(

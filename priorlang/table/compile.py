@@ -10,7 +10,6 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from priorlang.diagnostics.finding import PriorError, Severity
 from priorlang.semantics.exact import rounded
 from priorlang.semantics.spec import Spec
 from priorlang.table.cells import CellPrior, Cells, cells_of
@@ -28,13 +27,11 @@ def compile_spec(spec: Spec, cells: Cells | None = None) -> PriorTable:
     Raises:
         PriorError: a cell has two different bases or weights, none at all, or an α that is not above 0.
     """
-    from priorlang.checks.cells import cell_findings
+    from priorlang.checks import check_cells, raise_errors
     from priorlang.table.marginals import build_marginals
 
+    raise_errors(check_cells(spec))
     cells = cells_of(spec) if cells is None else cells
-    findings = [finding for finding in cell_findings(cells) if finding.severity is Severity.ERROR]
-    if findings:
-        raise PriorError(findings)
     numbered = numbering_of(cells)
     alpha = np.array([[rounded(a) for a in prior.alpha] for prior in numbered.priors], dtype=np.float64)
     alpha = alpha.reshape(-1, spec.model.experts)

@@ -7,6 +7,7 @@ name ten counts as eleven.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
 
 import numpy as np
@@ -17,23 +18,67 @@ from priorlang.semantics.spec import Spec, Where
 
 Mask = NDArray[np.bool_]
 
-MAXIMUM_MARKS = 1_000_000_000
+MAXIMUM_MARKS = 2_000_000_000
 """Rules × token classes that rules tell apart × kinds of layers: about a minute of work."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Matching:
     """Which rules match where.
 
+    Token classes are grouped: a group is one kind of member of each attribute, in mixed radix, where the
+    members of a kind are told apart by no rule.
+
     Attributes:
         layers: [rules, L], the routed layers that each rule matches.
-        groups: [rules, G], the groups of token classes that each rule matches.
-        group: [C], the group of each token class.
+        marks: for each attribute, [rules, kinds], the kinds of members that each rule takes.
+        kinds: for each attribute, [members], the kind of each leaf member.
     """
 
     layers: Mask
-    groups: Mask
-    group: NDArray[np.int64]
+    marks: tuple[Mask, ...]
+    kinds: tuple[NDArray[np.int64], ...]
+
+    @property
+    def group_count(self) -> int:
+        """G, the number of groups."""
+        return prod(marks.shape[1] for marks in self.marks)
+
+    def groups_of(self, groups: NDArray[np.int64]) -> Mask:
+        """[rules, n]: which rules match each of n groups."""
+        found = np.ones((len(self.layers), len(groups)), dtype=np.bool_)
+        for marks, kind in zip(self.marks, self._digits(groups), strict=True):
+            found &= marks[:, kind]
+        return found
+
+    @cached_property
+    def groups(self) -> Mask:
+        """[rules, G]: which rules match each group."""
+        return self.groups_of(np.arange(self.group_count))
+
+    @cached_property
+    def group(self) -> NDArray[np.int64]:
+        """[C]: the group of each token class."""
+        found = np.zeros(1, dtype=np.int64)
+        for marks, kinds in zip(self.marks, self.kinds, strict=True):
+            found = (found[:, None] * marks.shape[1] + kinds[None, :]).ravel()
+        return found
+
+    def first_class(self, group: int) -> int:
+        """The first token class of a group."""
+        found = 0
+        digits = self._digits(np.array([group]))
+        for kinds, kind in zip(self.kinds, digits, strict=True):
+            found = found * len(kinds) + int(np.argmax(kinds == kind[0]))
+        return found
+
+    def _digits(self, groups: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+        """The kind of member of each attribute that groups are made of."""
+        digits: list[NDArray[np.int64]] = []
+        for marks in reversed(self.marks):
+            groups, kind = np.divmod(groups, marks.shape[1])
+            digits.append(kind)
+        return digits[::-1]
 
 
 def matching_of(spec: Spec) -> Matching:
@@ -47,21 +92,15 @@ def matching_of(spec: Spec) -> Matching:
     layers = np.empty((rules, len(routed)), dtype=np.bool_)
     for position, rule in enumerate(spec.rules):
         layers[position] = layer_mask(rule.where, routed)
-    kinds = len(distinct_columns(layers)[0])
+    layer_kinds = len(distinct_columns(layers)[0])
     marks: list[Mask] = []
-    groups_of_member: list[NDArray[np.int64]] = []
+    kinds: list[NDArray[np.int64]] = []
     for attribute in range(len(spec.attributes)):
         distinct, inverse = _distinct_members(spec, attribute)
         marks.append(distinct)
-        groups_of_member.append(inverse)
-        _bound(spec, rules * kinds * prod(len(columns.T) for columns in marks))
-    groups = np.ones((rules, 1), dtype=np.bool_)
-    group = np.zeros(1, dtype=np.int64)
-    for columns, inverse in zip(marks, groups_of_member, strict=True):
-        both = groups[:, :, None] & columns[:, None, :]
-        groups = both.reshape(rules, both.shape[1] * both.shape[2])
-        group = (group[:, None] * columns.shape[1] + inverse[None, :]).ravel()
-    return Matching(layers, groups, group)
+        kinds.append(inverse)
+        _bound(spec, rules * layer_kinds * prod(columns.shape[1] for columns in marks))
+    return Matching(layers, tuple(marks), tuple(kinds))
 
 
 def _distinct_members(spec: Spec, attribute: int) -> tuple[Mask, NDArray[np.int64]]:

@@ -10,6 +10,9 @@ the fragment states itself. A block named in the prose just before it (`` `base.
 later blocks under the same heading may import. A block `cells` after a source states what cells ask for:
 
     layer=5 modality=vision: alpha 1.25 1.25 0.75 0.75, weight 0.01
+
+After `prior` or `yaml`, `shares=modality.vision=0.85,modality.language=0.15` and `batch-tokens=4096` are what
+`validate` is told beside the file.
 """
 
 from __future__ import annotations
@@ -17,6 +20,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from priorlang.checks.shares import parse_shares
 
 PRELUDE = {
     "model": "model { layers = 24  experts = 8  top_k = 2 }",
@@ -50,6 +55,9 @@ class Case:
     expected: list[Expected] = field(default_factory=list)
     cells: list[str] = field(default_factory=list)
     is_fragment: bool = False
+    shares: dict[str, dict[str, str]] | None = None
+    batch_tokens: float | None = None
+    about_checks: bool = False
 
 
 def read_cases(path: Path) -> list[Case]:
@@ -74,7 +82,15 @@ def read_cases(path: Path) -> list[Case]:
             number += 1
             title = f"{path.stem}:{heading}:{number}"
             expected = list(_expected(source))
-            cases.append(Case(title, file, source, dict(files), expected, is_fragment="fragment" in flags))
+            case = Case(title, file, source, dict(files), expected, is_fragment="fragment" in flags)
+            case.about_checks = path.parent.name == "checks"
+            for flag in flags:
+                name, _, value = flag.partition("=")
+                if name == "shares":
+                    case.shares = parse_shares(value)
+                elif name == "batch-tokens":
+                    case.batch_tokens = float(value)
+            cases.append(case)
             files[file] = source
     return cases
 

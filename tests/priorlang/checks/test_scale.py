@@ -35,8 +35,8 @@ def test_what_is_too_much_is_one_finding(text: str, name: str) -> None:
 
 
 def test_rules_that_tell_too_much_apart_are_refused() -> None:
-    rules = "".join(f"rule r{i}: for a a{i} and b b{i} prefer 0 by 1\n" for i in range(1001))
-    text = program(layers=1) + attribute("a", 1001) + attribute("b", 1001) + rules
+    rules = "".join(f"rule r{i}: for a a{i} and b b{i} prefer 0 by 1\n" for i in range(1500))
+    text = program(layers=1) + attribute("a", 1500) + attribute("b", 1500) + rules
     assert {name for name, _ in said(text)} == {"too-large"}
 
 
@@ -59,7 +59,7 @@ def test_few_and_many_experts(experts: int, top_k: int) -> None:
         "expect alpha(0) = 1 in layers 0\nexpect load(all) = 1\nexpect share(0) < 0.6\n"
     )
     prior = prior_of(text)
-    assert [finding.message for finding in prior.findings] == []
+    assert [f.message for f in prior.findings if f.severity == "error"] == []
     alpha = prior.table.alpha_of(layer=1)
     assert alpha is not None
     assert alpha[0] == float(4 / 3)
@@ -67,7 +67,9 @@ def test_few_and_many_experts(experts: int, top_k: int) -> None:
 
 def test_extremes_of_alpha_are_judged() -> None:
     text = program(2, 4, 2).replace("base 1", "base (1e300, 1e-300, 1, 1e-5)") + "expect load(0) = 0.5\n"
-    assert [finding.message for finding in findings_of(text)] == []
+    found = findings_of(text)
+    assert {"coarse-marginal", "extreme-alpha"} <= {finding.name for finding in found}
+    assert not [finding.message for finding in found if finding.severity == "error"]
 
 
 def test_a_model_that_nothing_states_is_one_finding() -> None:

@@ -18,18 +18,29 @@ from priorlang.diagnostics.finding import PriorError
 @click.option(
     "--check", is_flag=True, help="Write nothing; exit with 1 where a file is not in canonical layout."
 )
+@click.option(
+    "--stdout",
+    "printed",
+    is_flag=True,
+    help="Write no file: print the canonical text, as `git` wants of a textconv.",
+)
 @quiet_option
-def command(files: tuple[str, ...], check: bool, quiet: bool) -> None:
+def command(files: tuple[str, ...], check: bool, printed: bool, quiet: bool) -> None:
     """Lay prior files out in the one canonical way; comments stay, meaning never changes."""
     from priorlang.files import write_whole
     from priorlang.syntax.reformat import formatted
     from priorlang.syntax.source import read_source
 
+    if check and printed:
+        raise click.UsageError("--check writes nothing and --stdout prints: take one of them")
     code = CLEAN
     for file in files:
         try:
             source = read_source(file)
             text = formatted(source)
+            if printed:
+                click.echo(text, nl=False)
+                continue
             if text == source.text:
                 continue
             if check:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from priorlang.table.prior_table import PriorTable
+from priorlang.table.prior_table import PriorTable, TableAttribute
 
 ABSENT = -2
 
@@ -22,20 +22,20 @@ class Grid:
 
     Attributes:
         layers: the decoder layers of either, sorted.
-        attributes: (name, members) of either, those of `before` first.
+        attributes: those of either with the members of either, those of `before` first.
         rows: for each side, [L, C] the prior of each cell; -1 unshaped, -2 no such cell.
         populations: for each side, [L, C] the population; -1 and -2 as above.
     """
 
     layers: tuple[int, ...]
-    attributes: tuple[tuple[str, tuple[str, ...]], ...]
+    attributes: tuple[TableAttribute, ...]
     rows: tuple[NDArray[np.int64], NDArray[np.int64]]
     populations: tuple[NDArray[np.int64], NDArray[np.int64]]
 
     @property
     def sizes(self) -> tuple[int, ...]:
         """The number of members of each attribute; (1,) without attributes."""
-        return tuple(len(members) for _, members in self.attributes) or (1,)
+        return tuple(len(attribute.members) for attribute in self.attributes) or (1,)
 
 
 def grid_of(before: PriorTable, after: PriorTable) -> Grid:
@@ -50,16 +50,20 @@ def grid_of(before: PriorTable, after: PriorTable) -> Grid:
     return Grid(layers, attributes, (rows[0], rows[1]), (populations[0], populations[1]))
 
 
-def _united_attributes(before: PriorTable, after: PriorTable) -> tuple[tuple[str, tuple[str, ...]], ...]:
+def _united_attributes(before: PriorTable, after: PriorTable) -> tuple[TableAttribute, ...]:
     members: dict[str, dict[str, None]] = {}
+    parents: dict[str, dict[str, tuple[str, ...]]] = {}
     for table in (before, after):
         for attribute in table.header.attributes:
             members.setdefault(attribute.name, {}).update(dict.fromkeys(attribute.members))
-    return tuple((name, tuple(found)) for name, found in members.items())
+            parents.setdefault(attribute.name, {}).update(attribute.parents)
+    return tuple(
+        TableAttribute(name, tuple(found), tuple(parents[name].items())) for name, found in members.items()
+    )
 
 
 def _cell_index(
-    table: PriorTable, layers: tuple[int, ...], attributes: tuple[tuple[str, tuple[str, ...]], ...]
+    table: PriorTable, layers: tuple[int, ...], attributes: tuple[TableAttribute, ...]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """[L] positions of layers and [C] token classes in one table; -1 where it has none."""
     positions = {int(layer): position for position, layer in enumerate(table.layer)}
@@ -70,14 +74,15 @@ def _cell_index(
     for attribute in reversed(table.header.attributes):
         strides[attribute.name] = stride
         stride *= len(attribute.members)
-    sizes = [len(members) for _, members in attributes] or [1]
+    sizes = [len(attribute.members) for attribute in attributes] or [1]
     classes = np.zeros(sizes, dtype=np.int64)
     absent = np.zeros(sizes, dtype=np.bool_)
-    for axis, (name, members) in enumerate(attributes):
+    for axis, united in enumerate(attributes):
+        name = united.name
         if name not in own:
             continue
         known = {member: code for code, member in enumerate(own[name].members)}
-        codes = np.array([known.get(member, -1) for member in members], dtype=np.int64)
+        codes = np.array([known.get(member, -1) for member in united.members], dtype=np.int64)
         shape = [1] * len(sizes)
         shape[axis] = -1
         classes = classes + np.where(codes < 0, 0, codes * strides[name]).reshape(shape)
@@ -89,5 +94,7 @@ def _taken(
     values: NDArray[np.int32], cells: tuple[NDArray[np.int64], NDArray[np.int64]]
 ) -> NDArray[np.int64]:
     layer_index, class_index = cells
+    if not values.size:
+        return np.full((len(layer_index), len(class_index)), ABSENT)
     taken = values.astype(np.int64)[layer_index[:, None], class_index[None, :]]
     return np.where((layer_index[:, None] < 0) | (class_index[None, :] < 0), ABSENT, taken)

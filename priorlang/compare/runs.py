@@ -1,4 +1,4 @@
-"""How two runs differ in their results: the last value of every evaluated metric of every stage."""
+"""How two runs differ in their results: metrics at the end of each stage, loads, and how far priors were attained."""
 
 from __future__ import annotations
 
@@ -6,8 +6,14 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
+from priorlang.compare.regions import Vector
 from priorlang.diagnostics.finding import Finding, PriorError, Severity
 from priorlang.diagnostics.span import whole_file
+from priorlang.routing.run import read_run_routing
+from priorlang.routing.statistics import cdf_gaps
 
 
 @dataclass(frozen=True)
@@ -20,15 +26,83 @@ class MetricChange:
     after: float | None
 
 
-def compare_runs(before: Path, after: Path) -> tuple[MetricChange, ...]:
-    """Every `loss`, `dpsl`, load and `eval_…` metric at the end of each stage, side by side.
+@dataclass(frozen=True)
+class RoutingChange:
+    """One kind of tokens in either run, over all layers; None where a run has none of them.
+
+    Attributes:
+        kind: which tokens, the name of their population without the layer.
+        ks: the median over layers of the largest KS distance, over experts, to the run's own prior.
+        load: each expert's fraction of the top-k slots.
+    """
+
+    kind: str
+    ks: tuple[float | None, float | None]
+    load: tuple[Vector | None, Vector | None]
+
+    @property
+    def load_words(self) -> str:
+        """What became of the load; empty where there is nothing to compare."""
+        old, new = self.load
+        if old is None or new is None or len(old) != len(new):
+            return ""
+        moved = np.subtract(new, old)
+        expert = int(np.argmax(np.abs(moved)))
+        total = 0.5 * float(np.abs(moved).sum())
+        return f"{100 * total:.1f} % of the load moved, most at expert {expert}: {old[expert]:.3f} → {new[expert]:.3f}"
+
+
+@dataclass(frozen=True)
+class RunComparison:
+    """Everything measured in two runs, side by side."""
+
+    metrics: tuple[MetricChange, ...]
+    routing: tuple[RoutingChange, ...]
+
+
+def compare_runs(before: Path, after: Path) -> RunComparison:
+    """Every accuracy, loss and load metric at the end of each stage, and the routing at the end of the runs.
 
     Raises:
         PriorError: the metrics of a run cannot be read.
     """
     old, new = _last_metrics(before), _last_metrics(after)
-    keys = [*old, *(key for key in new if key not in old)]
-    return tuple(MetricChange(*key, old.get(key), new.get(key)) for key in keys)
+    keys = sorted([*old, *(key for key in new if key not in old)], key=lambda key: "accuracy" not in key[1])
+    metrics = tuple(MetricChange(*key, old.get(key), new.get(key)) for key in keys)
+    first, second = _routing_of(before), _routing_of(after)
+    kinds = [*first, *(kind for kind in second if kind not in first)]
+    nothing: tuple[float | None, Vector | None] = (None, None)
+    pairs = [(kind, first.get(kind, nothing), second.get(kind, nothing)) for kind in kinds]
+    routing = tuple(RoutingChange(kind, (a[0], b[0]), (a[1], b[1])) for kind, a, b in pairs)
+    return RunComparison(metrics, routing)
+
+
+def _routing_of(run: Path) -> dict[str, tuple[float | None, Vector | None]]:
+    """The KS distance and the load of each kind of tokens; nothing where the run has no routing that can be read."""
+    try:
+        routing = read_run_routing(run)
+    except PriorError:
+        return {}
+    statistics, table = routing.statistics, routing.table
+    distances: dict[str, list[float]] = {}
+    loads: dict[str, list[NDArray[np.float64]]] = {}
+    for group, name in enumerate(statistics.group_name):
+        kind = name.partition(" · ")[2] or "all tokens"
+        if not statistics.tokens[group]:
+            continue
+        loads.setdefault(kind, []).append(statistics.load[group] / statistics.load[group].sum())
+        population = int(statistics.group_population[group])
+        if population >= 0:
+            row = int(table.row[table.population == population][0])
+            gaps = cdf_gaps(statistics.bins[group], table.alpha[row])[0]
+            distances.setdefault(kind, []).append(float(np.max(gaps)))
+    return {
+        kind: (
+            float(np.median(distances[kind])) if kind in distances else None,
+            tuple(np.mean(found, axis=0).tolist()),
+        )
+        for kind, found in loads.items()
+    }
 
 
 _KEPT = ("loss", "dpsl", "load_cov", "load_max", "routing_entropy", "dead_fraction", "top1_score")

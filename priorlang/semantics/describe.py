@@ -1,11 +1,11 @@
-"""Resolved rules in words: the same words for rules that do the same."""
+"""Resolved rules in words: groups and parameters worked out, members in the order of their declaration."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 from priorlang.semantics.exact import ExactValue, LayerRamp, decimal_text
-from priorlang.semantics.spec import RuleSpec, Spec, Where
+from priorlang.semantics.spec import ExpectSpec, MeasureSpec, OperandSpec, RuleSpec, Spec, Where
 from priorlang.syntax.phrases import quoted
 
 
@@ -30,21 +30,36 @@ def describe_rule(spec: Spec, rule: RuleSpec) -> str:
     if rule.unshaped is not None:
         words.append("unshaped")
     if rule.split:
-        words.append(f"split by {', '.join(sorted(spec.attributes[index].name for index in rule.split))}")
+        words.append(f"split by {', '.join(spec.attributes[index].name for index in sorted(rule.split))}")
     return " ".join(words)
 
 
 def describe_where(spec: Spec, where: Where) -> str:
     """A selector in words; empty where it selects everything."""
     words = []
-    for condition in sorted(where.conditions, key=lambda item: spec.attributes[item.attribute].name):
+    for condition in sorted(where.conditions, key=lambda item: item.attribute):
         attribute = spec.attributes[condition.attribute]
-        members = " | ".join(sorted(quoted(attribute.leaves[code]) for code in condition.codes))
+        members = " | ".join(quoted(attribute.leaves[code]) for code in sorted(condition.codes))
         words.append(f"{attribute.name} {members}")
     text = f"for {' and '.join(words)}" if words else ""
     if where.layers is not None:
         text = f"{text} in layers {index_set(where.layers)}".strip()
     return text
+
+
+def describe_expect(spec: Spec, expect: ExpectSpec) -> str:
+    """An expectation with its groups worked out: `expect share(0..1) > 0.6 for modality vision`."""
+    if expect.left is None or expect.sign is None or expect.right is None:
+        claim = "unshaped"
+    else:
+        claim = f"{_describe_operand(expect.left)} {expect.sign} {_describe_operand(expect.right)}"
+    return f"expect {claim} {describe_where(spec, expect.where)}".rstrip()
+
+
+def _describe_operand(operand: OperandSpec) -> str:
+    if isinstance(operand, MeasureSpec):
+        return f"{operand.function}({index_set(operand.experts)})"
+    return operand if isinstance(operand, str) else decimal_text(operand)
 
 
 def describe_value(value: ExactValue) -> str:

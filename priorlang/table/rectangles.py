@@ -28,6 +28,10 @@ def rectangles(cells: NDArray[np.int64], layers: int, sizes: Sequence[int]) -> I
     """
     if not len(cells):
         return
+    if len(cells) == 1:
+        only = [(int(place),) for place in np.unravel_index(int(cells[0]), (layers, *sizes))]
+        yield only[0], tuple(only[1:])
+        return
     places = [np.unique(axis, return_inverse=True) for axis in np.unravel_index(cells, (layers, *sizes))]
     mask = np.zeros([len(values) for values, _ in places], dtype=np.bool_)
     mask[tuple(inverse for _, inverse in places)] = True

@@ -28,6 +28,7 @@ CASES = {
     "explain-unshaped": ["explain", "before.prior", "--at", "modality=language layer=23"],
     "explain-no-such-cell": ["explain", "before.prior", "--at", "modality=visoin layer=5"],
     "diff": ["diff", "before.prior", "after.prior"],
+    "diff-markdown": ["diff", "before.prior", "after.prior", "--format", "markdown"],
     "diff-same": ["diff", "before.prior", "before.prior"],
     "diff-broken": ["diff", "before.prior", "conflict.prior"],
     "help": ["help", "PL301"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 from random import Random
 
@@ -9,10 +10,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from prior_programs import LANGUAGE_FILES, prior_of
-from random_programs import Asked, Program, asked, cells_of, programs, renamed, seeds, text_of
+from random_programs import Asked, Program, Rule, asked, cells_of, programs, renamed, seeds, text_of
 
-from priorlang.compare.difference import Difference, Region, RuleDifference, Side, compare
+from priorlang.compare.difference import Difference, Side, compare
+from priorlang.compare.load import NOTHING
+from priorlang.compare.regions import Region
+from priorlang.compare.rules import ExpectationDifference, RuleDifference
 from priorlang.phases import Prior
+from priorlang.syntax import SourceFile
+from priorlang.syntax.reformat import rewritten
+from priorlang.table.dirichlet import top_k_probability
 
 
 def difference(before: str, after: str) -> Difference:
@@ -74,16 +81,37 @@ def cells_in(region: Region, cells: list[Key]) -> list[Key]:
     ]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(programs().filter(sound), programs().filter(sound))
 def test_regions_rebuild_the_change(before: Program, after: Program) -> None:
+    rebuild(before, after)
+
+
+@settings(max_examples=20, deadline=None)
+@given(programs().filter(lambda program: any(rule.pushes for rule in program.rules)).filter(sound), seeds)
+def test_another_number_in_one_rule_changes_its_cells_alone(program: Program, random: Random) -> None:
+    rule = random.choice([rule for rule in program.rules if rule.pushes])
+    stronger = replace(rule, pushes=(replace(rule.pushes[0], verb="prefer", by="7.5"), *rule.pushes[1:]))
+    after = replace(program, rules=tuple(stronger if other is rule else other for other in program.rules))
+    if not sound(after):
+        return
+    found = rebuild(program, after)
+    assert [change.name for change in found.rules.changed] == [rule.name]
+    assert not (found.rules.added)
+    assert not (found.rules.removed)
+    assert not (found.rules.renamed)
+    assert not (found.declarations)
+
+
+def rebuild(before: Program, after: Program) -> Difference:
+    """Compare two programs; the regions cover what changed, once each, and nothing else."""
     found = difference(text_of(before), text_of(after))
     cells = all_cells(before, after)
     assert found.total_cells == len(cells)
     seen: dict[Key, Region] = {}
     for region in found.regions:
         covered = cells_in(region, cells)
-        assert len(covered) == region.cells
+        assert len(covered) == region.cells == len(region.places)
         for cell in covered:
             assert cell not in seen
             seen[cell] = region
@@ -95,16 +123,37 @@ def test_regions_rebuild_the_change(before: Program, after: Program) -> None:
             assert old != new or seen[cell].regrouped
         else:
             assert old == new
+    return found
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(programs().filter(sound), seeds)
 def test_order_form_and_names_of_parameters_are_no_difference(program: Program, random: Random) -> None:
-    found = difference(text_of(program), text_of(renamed(program), random))
+    shuffled = text_of(renamed(program), random)
+    in_yaml = rewritten(SourceFile("a.prior", shuffled), "a.yaml")
+    first, second = prior_of(text_of(program)), prior_of(in_yaml, "a.yaml")
+    found = compare(Side("a", first.table, first.spec), Side("b", second.table, second.spec))
     assert found.identical
     assert not found.regions
     assert not found.declarations
     assert found.rules == RuleDifference()
+    assert found.expectations == ExpectationDifference()
+
+
+@settings(max_examples=20, deadline=None)
+@given(programs().filter(sound))
+def test_rules_that_are_only_called_otherwise_are_renamed(program: Program) -> None:
+    """Also where they name each other in `overrides`; two rules that do the same cannot be told apart."""
+    after = text_of(replace(program, rules=tuple(_called_otherwise(rule) for rule in program.rules)))
+    found = difference(text_of(program), after)
+    assert found.identical
+    assert {old for old, _ in found.rules.renamed} == {rule.name for rule in program.rules}
+    assert found.rules == RuleDifference(renamed=found.rules.renamed)
+
+
+def _called_otherwise(rule: Rule) -> Rule:
+    overrides = rule.overrides if rule.overrides == "all" else tuple(f"new-{name}" for name in rule.overrides)
+    return replace(rule, name=f"new-{rule.name}", overrides=overrides)
 
 
 def test_both_forms_are_no_difference() -> None:
@@ -171,6 +220,54 @@ def test_a_split_alone_regroups_without_changing_alpha() -> None:
         assert region.cells == 2
         assert region.alpha[0] == region.alpha[1]
         assert region.kl == 0
+
+
+def test_an_unused_member_is_seen() -> None:
+    found = difference(BASE, BASE.replace("vision, language", "language, vision, sound"))
+    assert not found.identical
+    (item,) = found.declarations
+    assert (item.kind, item.name, item.added, item.removed) == ("attribute", "modality", ("sound",), ())
+    assert item.after == "language, vision, sound"
+
+
+def test_expectations_are_shown_and_do_not_count() -> None:
+    group = "experts visual = 0\n"
+    before = BASE + group + "expect share(visual) > 0.6 for modality vision\n"
+    same = BASE + "expect share(0) > 0.6 for modality not language\n"
+    assert difference(before, same).expectations == ExpectationDifference()
+    found = difference(before, before.replace("0.6", "0.5"))
+    assert found.identical
+    assert found.expectations.removed == ("expect share(0) > 0.6 for modality vision",)
+    assert found.expectations.added == ("expect share(0) > 0.5 for modality vision",)
+
+
+def test_words_keep_the_order_of_declaration() -> None:
+    text = BASE.replace("vision, language", "z, vision, a").replace(
+        "for modality vision", "for modality not vision"
+    )
+    (change,) = difference(text, text.replace("by 1", "by 2")).rules.changed
+    assert change.before == "for modality z | a prefer 0 by 1"
+
+
+def test_means_and_loads_are_those_of_either_side() -> None:
+    (region,) = difference(BASE, BASE.replace("prefer 0 by 1", "prefer 0 by 3")).regions
+    for side, alpha in enumerate(([2.0, 1.0], [4.0, 1.0])):
+        assert region.mean[side] == pytest.approx([value / sum(alpha) for value in alpha])
+        assert region.load[side] == pytest.approx(top_k_probability(np.array(alpha), 1))
+    assert region.mean_shift == pytest.approx([4 / 5 - 2 / 3, 1 / 5 - 1 / 3])
+    assert sum(region.load_shift or ()) == pytest.approx(0)
+
+
+def test_a_side_without_a_prior() -> None:
+    prior = prior_of(BASE)
+    side = Side("a", prior.table, prior.spec)
+    for found, states in (
+        (compare(NOTHING, side), ("absent", "shaped")),
+        (compare(side, NOTHING), ("shaped", "absent")),
+    ):
+        assert {region.state for region in found.regions} == {states}
+        assert found.changed_cells == found.total_cells == 8
+        assert len(found.rules.added) + len(found.rules.removed) == 2
 
 
 def test_a_kl_that_no_float_holds_is_left_out() -> None:

@@ -43,7 +43,7 @@ def runs(tmp_path: Path) -> tuple[Path, Path]:
 
 
 def test_the_last_value_of_each_stage_counts(runs: tuple[Path, Path]) -> None:
-    found = {(item.stage, item.metric): (item.before, item.after) for item in compare_runs(*runs)}
+    found = {(item.stage, item.metric): (item.before, item.after) for item in compare_runs(*runs).metrics}
     assert found["warm", "loss"] == (2.0, 1.5)
     assert found["tune", "eval_exact"] == (0.5, None)
     assert set(found) == {("warm", "loss"), ("tune", "loss"), ("tune", "eval_exact")}

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     "--tolerance",
     type=float,
     metavar="NATS",
-    help="KL that a cell may lie off its best fit; .0125 for each expert by default.",
+    help="KL that a cell may lie off its best fit; 0.05 by default.",
 )
 @format_option
 @quiet_option

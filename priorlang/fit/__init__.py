@@ -1,6 +1,7 @@
 """Routing → the prior it has become, as a file that people read.
 
 units      tokens that were counted together, and the Dirichlet that fits each
+divergence KL between many Dirichlets
 clusters   units whose fits agree within a tolerance
 numbers    the roundest α within a tolerance
 regions    α of every cell → the fewest effects on rectangles of cells

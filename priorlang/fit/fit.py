@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from priorlang.checks.routing_limits import KL_PER_EXPERT
 from priorlang.diagnostics.finding import Finding, PriorError, Severity
 from priorlang.diagnostics.span import whole_file
-from priorlang.fit.clusters import clustered, distances
+from priorlang.fit.clusters import clustered
+from priorlang.fit.divergence import distances
 from priorlang.fit.numbers import readable
 from priorlang.fit.regions import Layout, layout_of
 from priorlang.fit.units import NONE, Units, units_of
@@ -22,6 +22,8 @@ from priorlang.syntax.reformat import rewritten
 from priorlang.syntax.source import SourceFile
 from priorlang.table.prior_table import UNSHAPED, PriorTable
 
+TOLERANCE = 0.05
+"""In nats. One expert of α near 1 that moves by a third of it costs as much, however many experts there are."""
 _SPREAD, _ROUNDING = 0.5, 0.1
 """Parts of the tolerance for the spread within a cluster and for round numbers: √KL adds up like a distance."""
 _TRIES = 8
@@ -64,8 +66,8 @@ def fit_prior(run: RunRouting, target: str, tolerance: float | None = None) -> F
     Args:
         run: the routing.
         target: the file it is for; its ending says in which form.
-        tolerance: KL(fitted ‖ written) in nats that a cell may be off, over what chance alone shows; None for
-            where a prior counts as not attained.
+        tolerance: KL(fitted ‖ written) in nats that a cell may be off, over what chance alone shows; `TOLERANCE`
+            where it is None.
 
     Raises:
         PriorError: the run has no tokens to fit.
@@ -75,7 +77,7 @@ def fit_prior(run: RunRouting, target: str, tolerance: float | None = None) -> F
         raise routing_error(
             f"{run.place} has too few tokens to fit: fewer than two for each expert", run.place
         )
-    tolerance = KL_PER_EXPERT * run.table.header.experts if tolerance is None else tolerance
+    tolerance = TOLERANCE if tolerance is None else tolerance
     part = 1.0
     for _ in range(_TRIES):
         fitted = _attempt(run, target, units, tolerance, part)

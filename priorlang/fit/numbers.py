@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
+from priorlang.fit.divergence import distances
 from priorlang.table.dirichlet import kl
 
 _COARSE = (Fraction(1), Fraction(1, 2), Fraction(1, 4), Fraction(1, 10), Fraction(1, 20), Fraction(1, 40))
@@ -37,29 +37,28 @@ def readable(alpha: NDArray[np.float64], budget: float) -> list[Alpha]:
 
 
 def _levelled(alpha: NDArray[np.float64], budget: float) -> NDArray[np.float64]:
-    """One number for neighbours among the sorted values, as long as the budget lasts."""
+    """One number for neighbours among the sorted values, as long as the budget lasts.
+
+    The number is their geometric mean: KL between Dirichlets is nearer to even in ln α than in α.
+    """
     order = np.argsort(alpha, kind="stable")
-    groups = [[int(place)] for place in order]
-    levels = alpha
-    while len(groups) > 1:
-        trials = []
-        for place, (low, high) in enumerate(pairwise(groups)):
-            joined = [*groups[:place], low + high, *groups[place + 2 :]]
-            trial = _means(alpha, joined)
-            trials.append((kl(alpha, trial), joined, trial))
-        cost, joined, trial = min(trials, key=lambda found: found[0])
-        if cost > budget:
+    log_alpha = np.log(alpha[order])
+    ends = list(range(len(alpha) + 1))
+    levels = alpha[order]
+    while len(ends) > 2:
+        joined = [(low, high) for low, high in zip(ends, ends[2:], strict=False)]
+        trials = np.tile(levels, (len(joined), 1))
+        for trial, (low, high) in zip(trials, joined, strict=True):
+            trial[low:high] = np.exp(log_alpha[low:high].mean())
+        costs = distances(alpha[order][None, :], trials)[0]
+        best = int(costs.argmin())
+        if costs[best] > budget:
             break
-        groups, levels = joined, trial
-    return levels
-
-
-def _means(alpha: NDArray[np.float64], groups: list[list[int]]) -> NDArray[np.float64]:
-    """Geometric means of groups: KL between Dirichlets is nearer to even in ln α than in α."""
-    means = np.empty_like(alpha)
-    for group in groups:
-        means[group] = np.exp(np.log(alpha[group]).mean())
-    return means
+        levels = trials[best]
+        del ends[best + 1]
+    result = np.empty_like(alpha)
+    result[order] = levels
+    return result
 
 
 def _cost(fitted: NDArray[np.float64], rounded: Alpha) -> float:

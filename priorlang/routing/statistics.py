@@ -189,7 +189,8 @@ def cdf_gaps(
         [K] and [K], at the resolution of the grid.
     """
     counts = bins / bins.sum(-1, keepdims=True)
-    edges = betainc(alpha[:, None], alpha.sum() - alpha[:, None], GRID_P[None, :])
+    values, which = np.unique(alpha, return_inverse=True)
+    edges = betainc(values[:, None], alpha.sum() - values[:, None], GRID_P[None, :])[which]
     gap = np.concatenate([np.zeros((len(bins), 1)), counts.cumsum(-1)], axis=-1) - edges
     inside = 0.5 * (gap[:, 1:] + gap[:, :-1])
     return np.abs(gap).max(-1), np.sqrt((counts * inside**2).sum(-1))

@@ -1,6 +1,6 @@
 """How often the limits of the checks against routing are wrong, for 4 to 64 experts and 32 to 73,000 tokens.
 
-    python -m tests.benchmarks.routing_thresholds --seeds 8
+    python -m tests.benchmarks.routing_thresholds --seeds 8 --first 100
 
 **Before the prior is on.** Tokens come from a mixture of 4·K Gaussians; a linear router, fitted by least squares,
 sends each component to a home among the experts. `right`: homes lie among the experts that the prior prefers, as
@@ -47,11 +47,11 @@ Rates = dict[tuple[str, int, int, str], dict[int, list[bool]]]
 """(rule, experts, tokens, case) → seed → whether it was flagged."""
 
 
-def main(seeds: int = 3) -> None:
-    """Print both tables."""
+def main(seeds: int = 3, first: int = 0) -> None:
+    """Print both tables, for so many seeds from the first on."""
     before: Rates = defaultdict(lambda: defaultdict(list))
     for experts in EXPERTS:
-        for seed in range(seeds):
+        for seed in range(first, first + seeds):
             for case, tokens, share, asked in _baselines(experts, seed):
                 for rule, flags in BEFORE.items():
                     before[rule, experts, tokens, case][seed].append(flags(share, asked, tokens))
@@ -64,7 +64,7 @@ def main(seeds: int = 3) -> None:
     values: dict[tuple[int, str], list[tuple[float, float, float]]] = defaultdict(list)
     after: Rates = defaultdict(lambda: defaultdict(list))
     for experts in EXPERTS:
-        for seed in range(seeds):
+        for seed in range(first, first + seeds):
             for case, tokens, p_NK, alpha in _shaped(experts, seed):
                 measured = _measured(p_NK, alpha)
                 if tokens == TOKENS[-1]:
@@ -237,4 +237,6 @@ def _rate(flagged: Mapping[int, Sequence[bool]]) -> str:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=3)
-    main(parser.parse_args().seeds)
+    parser.add_argument("--first", type=int, default=0, help="the first seed")
+    given = parser.parse_args()
+    main(given.seeds, given.first)

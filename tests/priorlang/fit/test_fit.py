@@ -12,7 +12,7 @@ from ideal_routing import cell_alpha, ideal_run
 from prior_programs import prior_of
 
 from priorlang.diagnostics.finding import PriorError, Severity
-from priorlang.fit.clusters import distances
+from priorlang.fit.divergence import distances
 from priorlang.fit.fit import fit_prior
 from priorlang.phases import Prior
 from priorlang.table.dirichlet import kl

@@ -35,7 +35,9 @@ def effects(prior: Prior) -> set[object]:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["modality", "task", "table-10/setting-III", "symmetric"])
+@pytest.mark.parametrize(
+    "name", ["modality", "task", "symmetric", *(f"table-10/setting-{n}" for n in ("II", "III", "IV"))]
+)
 @pytest.mark.parametrize("tokens", [None, 20_000])
 def test_the_rules_of_a_ready_made_prior_come_back(name: str, tokens: int | None) -> None:
     """From exact expectations, and with the noise of as many tokens in each cell."""

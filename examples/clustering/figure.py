@@ -75,10 +75,11 @@ def _paint_line(panels: Sequence[Axes], group: Sequence[Study], seed: int) -> No
 def _paint(
     axes: Axes, points_N2: np.ndarray, clusters_N: np.ndarray, labels_N: np.ndarray, title: str
 ) -> None:
-    colours = np.array(expert_colours(3))
+    colours_N = np.array(expert_colours(3))[clusters_N]
     wrong_N = clusters_N != labels_N
-    axes.scatter(*points_N2[~wrong_N].T, s=2.5, c=colours[clusters_N[~wrong_N]], linewidths=0, alpha=0.7)
-    axes.scatter(*points_N2[wrong_N].T, s=5, c=colours[clusters_N[wrong_N]], edgecolors=INK, linewidths=0.4)
+    x_N, y_N = points_N2.T
+    axes.scatter(x_N[~wrong_N], y_N[~wrong_N], s=2.5, c=colours_N[~wrong_N], linewidths=0, alpha=0.7)
+    axes.scatter(x_N[wrong_N], y_N[wrong_N], s=5, c=colours_N[wrong_N], edgecolors=INK, linewidths=0.4)
     axes.set_title(title, fontsize=7.5, color=FAINT if title == "truth" else INK, pad=3)
     axes.set_xticks([])
     axes.set_yticks([])

@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 import torch
-from mixtures import MISSPECIFIED, Mixture, Samples, sample
+from mixtures import MISSPECIFIED, MIXTURES, Mixture, Samples, sample
 from network import CLUSTERS, Networks
 from secu import SeCu
 from swav import Swav
@@ -84,7 +84,7 @@ def run_mixture(
     warm_up: int = WARM_UP,
 ) -> list[Study]:
     """Train every method and row on one mixture; the same data, initial weights and noise for all of them."""
-    generators = [np.random.default_rng([seed, sum(mixture.sizes[1:])]) for seed in seeds]
+    generators = [np.random.default_rng([seed, MIXTURES.index(mixture)]) for seed in seeds]
     samples = sample(mixture, generators)
     initial = Networks(generators)
     views = _views(samples.points_SN2, generators, epochs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,3 +26,14 @@ def example_modules(example: str, *names: str) -> Iterator[list[ModuleType]]:
         for name in set(sys.modules) - known:
             if Path(getattr(sys.modules[name], "__file__", None) or "/").parent == folder:
                 del sys.modules[name]
+
+
+def readme_commands(example: str) -> list[list[str]]:
+    """The arguments of every run of the example's script that its README prints."""
+    start = f"python examples/{example}/run.py"
+    lines = (EXAMPLES / example / "README.md").read_text(encoding="utf-8").splitlines()
+    return [
+        shlex.split(line.strip()[len(start) :], comments=True)
+        for line in lines
+        if line.strip().startswith(start)
+    ]

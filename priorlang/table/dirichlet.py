@@ -12,6 +12,11 @@ _REACH = 20.0
 _SMALLEST = 1e-280
 _FEW = 4
 """Competitors that are joined one by one."""
+_MANY = 8
+"""Different concentrations beyond which they share their nodes."""
+_STEP = 0.125
+"""Between shared nodes, in standard deviations of the sharpest ln Y, and at most."""
+_MOST_NODES, _MOST_NUMBERS = 8192, 20_000_000
 _SHARPEST = 1e-6
 """Least standard deviation of ln Y that is told apart; reached at α = 1e12."""
 _LARGEST_TOTAL = 1e12
@@ -58,7 +63,9 @@ def top_k_probability(alpha: NDArray[np.float64], top_k: int) -> NDArray[np.floa
     values, which, counts = np.unique(np.maximum(alpha, _SMALLEST), return_inverse=True, return_counts=True)
     if len(values) == 1 or top_k >= len(alpha):
         return np.full(len(alpha), min(1.0, top_k / len(alpha)))
-    found = np.array([_enters(values, counts, index, top_k) for index in range(len(values))])
+    found = _all_enter(values, counts, top_k) if len(values) > _MANY else None
+    if found is None:
+        found = np.array([_enters(values, counts, index, top_k) for index in range(len(values))])
     result = found[which.ravel()]
     return np.asarray(result * (top_k / result.sum()))
 
@@ -93,6 +100,39 @@ def _enters(values: NDArray[np.float64], counts: NDArray[np.int64], index: int, 
     for other, count in enumerate(counts.tolist()):
         fewer = _joined(fewer, _distribution(float(values[other]), log_y), count - (other == index))
     return float(np.sum(_density(shape, log_y) * fewer.sum(axis=0) * from_high) * step)
+
+
+def _all_enter(
+    values: NDArray[np.float64], counts: NDArray[np.int64], top_k: int
+) -> NDArray[np.float64] | None:
+    """The same for every concentration at once, on nodes in ln y that all of them share.
+
+    What all the others do is what those before and those after do together, so the work grows with the number of
+    concentrations and not with its square. None where α are so far apart that they share no nodes.
+    """
+    from scipy.special import polygamma
+
+    low = min(_log_quantile(shape, _TAIL) for shape in values.tolist())
+    high = max(_log_quantile(shape, 1.0 - _TAIL) for shape in values.tolist())
+    sharpest = float(np.sqrt(polygamma(1, values[-1])))
+    step = _STEP * min(1.0, sharpest)
+    nodes = int((high - low) / step) + 2 if np.isfinite(high - low) else _MOST_NODES + 1
+    if nodes > _MOST_NODES or len(values) * top_k * nodes > _MOST_NUMBERS:
+        return None
+    log_y = np.asarray(low + step * np.arange(nodes), dtype=np.float64)
+    below_DN = [_distribution(shape, log_y) for shape in values.tolist()]
+    nobody = np.zeros((top_k, nodes))
+    nobody[0] = 1.0
+    after = [nobody]
+    for below, count in zip(below_DN[:0:-1], counts[:0:-1].tolist(), strict=True):
+        after.append(_joined(after[-1], below, count))
+    before, found = nobody, np.empty(len(values))
+    for place, (below, count) in enumerate(zip(below_DN, counts.tolist(), strict=True)):
+        others = _joined(before, below, count - 1)
+        at_most = np.cumsum(after.pop(), axis=0)[::-1]
+        found[place] = np.sum(_density(float(values[place]), log_y) * (others * at_most).sum(axis=0)) * step
+        before = _joined(others, below, 1)
+    return found
 
 
 def _joined(fewer: NDArray[np.float64], below: NDArray[np.float64], count: int) -> NDArray[np.float64]:

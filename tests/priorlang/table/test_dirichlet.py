@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import gammaln
 
-from priorlang.table.dirichlet import kl, mean, top_k_probability
+from priorlang.table.dirichlet import kl, mean, top_k_load, top_k_probability
 
 SAMPLES = 200_000
 concentrations = st.sampled_from([0.05, 0.5, 0.75, 1.0, 1.25, 3.0, 20.0, 1000.0])
@@ -85,3 +85,21 @@ def test_kl_is_the_integral_of_the_log_ratio() -> None:
     ratio = log_density(alpha) - log_density(other)
     assert kl(alpha, other) == pytest.approx(ratio.mean(), abs=5 * ratio.std() / np.sqrt(len(ratio)))
     assert kl(alpha, alpha) == 0
+
+
+@pytest.mark.parametrize(("experts", "top_k"), [(12, 1), (64, 8), (128, 8), (40, 39)])
+def test_many_different_concentrations_are_worked_out_at_once(experts: int, top_k: int) -> None:
+    """The same as beside a twin that is far too small to enter, with which no nodes can be shared."""
+    alpha = np.round(10 ** np.random.default_rng(experts).uniform(-0.5, 0.4, experts), 3)
+    together = top_k_probability(alpha, top_k)
+    assert together.sum() == pytest.approx(top_k, abs=1e-9)
+    alone = top_k_probability(np.append(alpha, 1e-6), top_k)
+    np.testing.assert_allclose(together, alone[:-1], atol=2e-5)
+
+
+def test_loads_of_many_priors_are_those_of_each() -> None:
+    alpha_RK = np.random.default_rng(0).choice([0.5, 1.0, 3.0], size=(40, 6))
+    loads = top_k_load(alpha_RK, 2)
+    for alpha_K, load_K in zip(alpha_RK, loads, strict=True):
+        np.testing.assert_allclose(load_K, top_k_probability(alpha_K, 2) / 2, atol=1e-12)
+    np.testing.assert_allclose(top_k_load(alpha_RK[:1], 9), np.full((1, 6), 1 / 6))

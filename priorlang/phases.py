@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from priorlang.checks import Checked, check_cells, check_spec
-from priorlang.checks.shares import GivenShares, evidence_of
+from priorlang.checks.shares import ClassShares, GivenShares, evidence_of
 from priorlang.diagnostics.finding import Finding, PriorError, Severity
 from priorlang.model_config import GivenModel
 from priorlang.semantics.allow import allowed
@@ -35,7 +35,7 @@ class Given(NamedTuple):
         place: where the shares stand: an option, or a file of counts.
     """
 
-    shares: GivenShares | None = None
+    shares: GivenShares | ClassShares | None = None
     batch_tokens: float | None = None
     place: str = "--shares"
 
@@ -67,6 +67,11 @@ class Prior:
     ) -> Prior:
         """The prior in a file. Raises PriorError where the file cannot be read."""
         return cls(read_source(path), settings, model, evidence=evidence)
+
+    def having(self, settings: Mapping[str, ExactValue]) -> Prior:
+        """The same file with other values of some parameters."""
+        changed = {**self.settings, **settings}
+        return Prior(self.source, changed, self.model, self.reader, self.evidence)
 
     @cached_property
     def _program(self) -> tuple[Program, list[Finding]]:

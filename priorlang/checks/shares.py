@@ -115,14 +115,15 @@ def parse_shares(text: str, place: str = "--shares") -> dict[str, dict[str, str]
 
 
 def evidence_of(
-    spec: Spec, given: GivenShares | None, batch_tokens: float | None, place: str = "--shares"
+    spec: Spec, given: GivenShares | ClassShares | None, batch_tokens: float | None, place: str = "--shares"
 ) -> Evidence:
     """What is known beyond the file. Raises PriorError as `class_shares` does, or where a batch has no tokens."""
     if batch_tokens is not None and not (math.isfinite(batch_tokens) and batch_tokens > 0):
         message = f"a batch of {batch_tokens:g} tokens; the number is above 0"
         raise PriorError([Finding("invalid-shares", Severity.ERROR, message, whole_file("--batch-tokens"))])
-    shares = None if given is None else class_shares(spec, given, place)
-    return Evidence(shares, batch_tokens)
+    if given is None or isinstance(given, ClassShares):
+        return Evidence(given, batch_tokens)
+    return Evidence(class_shares(spec, given, place), batch_tokens)
 
 
 def counted_shares(spec: Spec, count_C: NDArray[np.int64]) -> ClassShares | None:

@@ -27,6 +27,18 @@ from priorlang.cli.options import model_option, quiet_option, set_option
     metavar="RUN",
     help="Hold the prior to the routing of a run: the folder of a run, or of one of its stages.",
 )
+@click.option(
+    "--shares",
+    metavar="SHARES",
+    help="Token shares, modality.vision=0.85,modality.language=0.15, or a .json or .yaml file of counts.",
+)
+@click.option(
+    "--batch-tokens",
+    type=float,
+    metavar="N",
+    help="Tokens in a global batch, to find populations that are too small.",
+)
+@click.option("--sensitivity", is_flag=True, help="Say what moving each number by a fifth does to the loads.")
 @set_option
 @model_option
 @quiet_option
@@ -36,6 +48,9 @@ def command(
     fix: bool,
     deny_warnings: bool,
     run: str | None,
+    shares: str | None,
+    batch_tokens: float | None,
+    sensitivity: bool,
     settings: tuple[str, ...],
     model_config: str | None,
     quiet: bool,
@@ -50,6 +65,9 @@ def command(
             fix=fix,
             deny_warnings=deny_warnings,
             run=run,
+            shares=shares,
+            batch_tokens=batch_tokens,
+            sensitivity=sensitivity,
             settings=settings,
             model_config=model_config,
             quiet=quiet,

@@ -7,13 +7,13 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from priorlang.cli.exits import CLEAN, FINDINGS, USAGE
-from priorlang.cli.output import exit_code, print_findings, remark, write_json
+from priorlang.cli.output import exit_code, print_findings, remark, say, write_json
 from priorlang.diagnostics.finding import Finding, PriorError, Severity
 from priorlang.diagnostics.human import summary
 
 if TYPE_CHECKING:
     from priorlang.model_config import GivenModel
-    from priorlang.phases import Prior
+    from priorlang.phases import Given, Prior
     from priorlang.semantics.exact import ExactValue
 
 
@@ -24,6 +24,9 @@ def validate(
     fix: bool = False,
     deny_warnings: bool = False,
     run: str | None = None,
+    shares: str | None = None,
+    batch_tokens: float | None = None,
+    sensitivity: bool = False,
     settings: Sequence[str] = (),
     model_config: str | None = None,
     quiet: bool = False,
@@ -36,6 +39,9 @@ def validate(
         fix: apply automatic fixes first.
         deny_warnings: fail on warnings too.
         run: the folder of a run, or of one of its stages, whose routing to hold the priors to.
+        shares: token shares, as text or as the name of a file of counts.
+        batch_tokens: tokens in a global batch.
+        sensitivity: say what each number of a prior does.
         settings: NAME=VALUE texts, parameters set from outside.
         model_config: a transformers config to hold the files to.
         quiet: no remarks on standard error.
@@ -43,25 +49,37 @@ def validate(
     findings: list[Finding] = []
     sources: dict[str, str] = {}
     lines: list[str] = []
+    tables: list[str] = []
     routing: list[dict[str, Any]] = []
+    moves: list[dict[str, Any]] = []
     unreadable = False
+    try:
+        asked = _Asked(settings, model_config, run, _evidence(shares, batch_tokens), sensitivity)
+    except PriorError as error:
+        findings, files, unreadable = list(error.findings), (), True
     for file in files:
         try:
             if fix:
                 _fix(file, settings, model_config, quiet=quiet)
-            checked = _check(file, settings, model_config, run)
+            checked = _check(file, asked)
         except PriorError as error:
             checked = _Checked(list(error.findings))
         unreadable = unreadable or exit_code(checked.findings) == USAGE
         findings.extend(checked.findings)
         sources.update(checked.sources)
         lines.extend(line for line in checked.lines if line)
+        tables.extend(checked.tables)
         routing.extend({"file": file, **document} for document in checked.routing)
+        moves.extend({"file": file, **document} for document in checked.moves)
     if output_format == "json":
         from priorlang.diagnostics.machine import findings_json
 
         document = findings_json(files, findings)
-        write_json(document if run is None else {**document, "routing": routing})
+        if run is not None:
+            document["routing"] = routing
+        if sensitivity:
+            document["sensitivity"] = moves
+        write_json(document)
     elif output_format == "sarif":
         from priorlang import __version__
         from priorlang.diagnostics.sarif import findings_sarif
@@ -70,6 +88,8 @@ def validate(
     elif findings:
         print_findings(findings, sources, err=False)
     if output_format == "human":
+        for table in tables:
+            say(f"\n{table}" if findings else table)
         for line in lines:
             remark(line, quiet=quiet)
         if findings:
@@ -92,36 +112,61 @@ def _fix(file: str, settings: Sequence[str], model_config: str | None, *, quiet:
         remark(f"{file}: {count} {'fixes' if count > 1 else 'fix'} applied", quiet=quiet)
 
 
+class _Asked(NamedTuple):
+    """What is asked of every file."""
+
+    settings: Sequence[str]
+    model_config: str | None
+    run: str | None
+    evidence: Given
+    sensitivity: bool
+
+
 class _Checked(NamedTuple):
-    """One file: its findings, the texts they point into, remarks for people, and its figures against a run."""
+    """One file: its findings, the texts they point into, remarks for people, its figures against a run, and what
+    its numbers do, as a table and as a document.
+    """
 
     findings: list[Finding]
     sources: Mapping[str, str] = MappingProxyType({})
     lines: tuple[str, ...] = ()
     routing: tuple[dict[str, Any], ...] = ()
+    tables: tuple[str, ...] = ()
+    moves: tuple[dict[str, Any], ...] = ()
 
 
-def _check(file: str, settings: Sequence[str], model_config: str | None, run: str | None) -> _Checked:
+def _check(file: str, asked: _Asked) -> _Checked:
     from priorlang.syntax.source import read_source
     from priorlang.training import is_training_file
 
     source = read_source(file)
     if source.is_yaml and is_training_file(source):
-        return _check_training(file, settings, run)
+        return _check_training(file, asked)
     from priorlang.phases import Prior
 
-    prior = Prior(source, _values(settings), _given(model_config))
+    prior = Prior(source, _values(asked.settings), _given(asked.model_config), evidence=asked.evidence)
+    return _judged(file, prior, asked)
+
+
+def _judged(file: str, prior: Prior, asked: _Asked) -> _Checked:
     findings = list(prior.findings)
     if any(finding.severity is Severity.ERROR for finding in findings):
         return _Checked(findings, prior.sources)
-    line = _summed_up(file, prior)
-    if run is None:
-        return _Checked(findings, prior.sources, (line,))
-    from priorlang.cli.against_routing import hold_to_routing
+    checked = _Checked(findings, prior.sources, (_summed_up(file, prior),))
+    if asked.run is not None:
+        from priorlang.cli.against_routing import hold_to_routing
 
-    found, remarks, document = hold_to_routing(prior, run)
-    measured = () if document is None else (document,)
-    return _Checked([*findings, *found], prior.sources, (line, remarks), measured)
+        found, remarks, document = hold_to_routing(prior, asked.run)
+        measured = () if document is None else (document,)
+        checked = checked._replace(
+            findings=[*findings, *found], lines=(*checked.lines, remarks), routing=measured
+        )
+    if asked.sensitivity:
+        from priorlang.cli.sensitivity import sensitivity
+
+        table, moves = sensitivity(prior)
+        checked = checked._replace(tables=(table,), moves=(moves,))
+    return checked
 
 
 def _summed_up(file: str, prior: Prior) -> str:
@@ -133,18 +178,52 @@ def _summed_up(file: str, prior: Prior) -> str:
     )
 
 
-def _check_training(file: str, settings: Sequence[str], run: str | None) -> _Checked:
+def _check_training(file: str, asked: _Asked) -> _Checked:
     from priorlang.training import load_plan
 
     try:
-        plan = load_plan(file, settings)
+        plan = load_plan(file, asked.settings)
     except PriorError as error:
         return _Checked(list(error.findings))
     line = f"{file}: a training file with {len(plan.stages)} stages"
     if plan.prior is None:
         return _Checked([], lines=(f"{line}, without a prior",))
-    checked = _check(str(plan.prior), (), None, run)
-    return checked._replace(lines=(line, *checked.lines))
+    asked = asked._replace(settings=(), model_config=None)
+    if asked.evidence.shares is not None or not any(stage.shape for stage in plan.stages):
+        checked = _check(str(plan.prior), asked)
+        return checked._replace(lines=(line, *checked.lines))
+    from priorlang.cli.counting import counted_stages
+
+    parts = [
+        _check(str(counted.prior), asked._replace(evidence=counted.evidence))._replace(
+            lines=(counted.remark,)
+        )
+        for counted in counted_stages(plan, asked.evidence)
+    ]
+    return _joined(line, parts)
+
+
+def _joined(line: str, parts: list[_Checked]) -> _Checked:
+    """What several stages came to; what is the same in two of them is said once."""
+    findings = {(found.name, found.span, found.message): found for part in parts for found in part.findings}
+    return _Checked(
+        list(findings.values()),
+        {name: text for part in parts for name, text in part.sources.items()},
+        (line, *(remark for part in parts for remark in part.lines)),
+        tuple(document for part in parts for document in part.routing),
+        tuple(table for part in parts for table in part.tables),
+        tuple(document for part in parts for document in part.moves),
+    )
+
+
+def _evidence(shares: str | None, batch_tokens: float | None) -> Given:
+    from priorlang.phases import Given
+
+    if shares is None and batch_tokens is None:
+        return Given()
+    from priorlang.cli.evidence import given_evidence
+
+    return given_evidence(shares, batch_tokens)
 
 
 def _given(model_config: str | None) -> GivenModel | None:

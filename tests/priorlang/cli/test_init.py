@@ -13,13 +13,17 @@ from priorlang.ready_made import spec_names
 from priorlang.syntax.reformat import formatted
 
 
+# What the paper found to be worse, and why: a class with one expert, of two that each token is routed to.
+ILL_CONCEIVED = {f"table-10/setting-{number}": ["starved-class"] for number in ("III", "IV")}
+
+
 @pytest.mark.parametrize("name", spec_names())
 def test_ready_made_priors_are_clean_and_canonical(name: str, tmp_path: Path) -> None:
     result = CliRunner().invoke(command, [str(tmp_path / "new"), "--from", name])
     assert result.exit_code == 0, result.output
     (file,) = (tmp_path / "new").iterdir()
     prior = Prior.read(file)
-    assert not prior.findings
+    assert [finding.name for finding in prior.findings] == ILL_CONCEIVED.get(name, [])
     assert formatted(prior.source) == prior.source.text
     assert prior.table.population_count > 0
 

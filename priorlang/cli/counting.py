@@ -1,0 +1,86 @@
+"""Token shares for `validate TRAIN.yaml`: counted in the data, where the engine is installed and the data is there."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, NamedTuple
+
+from priorlang.checks.shares import counted_shares
+from priorlang.diagnostics.finding import PriorError
+from priorlang.phases import Given, Prior
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from priorlang.training.plan import StagePlan, TrainingPlan
+
+ENGINE = ("torch", "transformers")
+
+
+class CountedStage(NamedTuple):
+    """A shaped stage: its prior, what its data says, and a remark that tells what was counted."""
+
+    prior: Path
+    evidence: Given
+    remark: str
+
+
+def counted_stages(plan: TrainingPlan, given: Given) -> Iterator[CountedStage]:
+    """Each shaped stage with the shares of its tokens, and the tokens from which one step learns.
+
+    Args:
+        plan: the resolved training file.
+        given: what the command was told; a number of tokens in a batch goes before the file's own.
+    """
+    missing = [name for name in ENGINE if find_spec(name) is None]
+    reason = f"{' and '.join(missing)} not installed: pip install 'priorlang[train]'" if missing else ""
+    counter = None
+    for stage in plan.stages:
+        if not stage.shape or stage.prior is None:
+            continue
+        if not reason and counter is None:
+            counter, reason = _counter(plan)
+        if counter is None:
+            yield CountedStage(stage.prior, given, _uncounted(stage, reason))
+        else:
+            yield _counted(counter, stage, given)
+
+
+def _counter(plan: TrainingPlan):  # type: ignore[no-untyped-def]
+    from dpsl.errors import DpslError
+    from dpsl.train.token_counts import TokenCounter
+
+    try:
+        return TokenCounter(plan), ""
+    except DpslError as error:
+        return None, str(error)
+
+
+def _counted(counter, stage: StagePlan, given: Given) -> CountedStage:  # type: ignore[no-untyped-def]
+    from dpsl.errors import DpslError
+
+    assert stage.prior is not None
+    try:
+        prior = Prior.read(stage.prior)
+        counts = counter.count(stage, prior.table)
+    except DpslError as error:
+        return CountedStage(stage.prior, given, _uncounted(stage, str(error)))
+    except PriorError:
+        # Its findings are about to be printed.
+        return CountedStage(stage.prior, given, "")
+    tokens = int(counts.per_class.sum())
+    micro_batches = stage.gradient_accumulation_steps if stage.scope == "global" else 1
+    samples = stage.per_device_train_batch_size * micro_batches
+    batch = given.batch_tokens if given.batch_tokens is not None else samples * tokens / counts.samples
+    known = "as given" if given.batch_tokens is not None else f"{samples} samples, on one process"
+    remark = (
+        f"stage {stage.name}: counted {tokens:,} tokens in {counts.samples:,} samples; "
+        f"a batch has about {batch:,.0f} ({known})"
+    )
+    evidence = Given(counted_shares(prior.spec, counts.per_class), batch)
+    return CountedStage(stage.prior, evidence, remark)
+
+
+def _uncounted(stage: StagePlan, reason: str) -> str:
+    return f"stage {stage.name}: its tokens are not counted ({reason}); --shares gives what the data would"

@@ -16,54 +16,71 @@ from priorlang.preview.words import shortened
 from priorlang.table.dirichlet import top_k_load
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 MOST_PANELS, MOST_LAYERS = 12, 48
 _ACROSS = 4
 _LEFT = 0.09
+_MOST_MARKED = 16
+"""Layers up to which unshaped ones say so."""
 
 
 def load_drawing(view: View) -> Drawing | None:
     """Fraction of the top-k slots that each expert gets; None where all is unshaped."""
     if not view.priors:
         return None
-    kinds = evenly_spaced(len(view.kinds), MOST_PANELS)
     layers = evenly_spaced(len(view.layers), MOST_LAYERS)
-    load_MLK = load_of(view, layers, kinds)
-    across = min(_ACROSS, len(kinds))
-    down = -(-len(kinds) // across)
+    panels = _panels(view, layers)
+    across = min(_ACROSS, len(panels))
+    down = -(-len(panels) // across)
+    titles = [_title(name, 92 // across) for name, _ in panels]
     row = 0.24 if len(layers) <= 12 else max(0.07, 2.9 / len(layers))
-    titles = [_title(view.kinds[kind], 92 // across) for kind in kinds]
     head = 0.2 + 0.13 * max(title.count("\n") for title in titles)
     tall = row * len(layers) + 0.5 + head
     height = tall * down
 
     def paint(figure: Figure) -> None:
         slot = (0.99 - _LEFT) / across
-        for panel in range(len(kinds)):
-            line, column = divmod(panel, across)
+        for place, (_, load_LK) in enumerate(panels):
+            line, column = divmod(place, across)
             low = height - tall * line - head - row * len(layers)
             box = (_LEFT + slot * column, low / height, slot - 0.02, row * len(layers) / height)
             axes = figure.add_axes(box)
-            heat(axes, load_MLK[panel])
-            axes.set_title(titles[panel], loc="left", color=INK, fontweight="bold")
+            heat(axes, load_LK)
+            axes.set_title(titles[place], loc="left", color=INK, fontweight="bold")
             names = [shortened(view.layers[layer], 11) for layer in layers]
             label_heat(axes, names, view.experts, first=column == 0)
-            for place in (
-                np.flatnonzero(np.isnan(load_MLK[panel, :, 0])).tolist() if len(layers) <= 16 else []
-            ):
-                middle = (view.experts - 1) / 2
-                axes.text(middle, place, "unshaped", ha="center", va="center", fontsize=7, color=FAINT)
+            _mark_unshaped(axes, load_LK)
 
     return Drawing(
         height,
         paint,
         name="load",
         title="Load that the prior implies: percent of the top-k slots",
-        description=f"An even share is {100 / view.experts:.3g} %. "
-        + " ".join(_in_words(view.kinds[kind], load_MLK[panel]) for panel, kind in enumerate(kinds)),
-        caption=_caption(view, len(layers), len(kinds)),
+        description=f"An even share is {100 / view.experts:.3g}\u00a0%. "
+        + " ".join(_in_words(name, load_LK) for name, load_LK in panels),
+        caption=_caption(view, len(layers)),
     )
+
+
+def _panels(view: View, layers: list[int]) -> list[tuple[str, NDArray[np.float64]]]:
+    """(title, load [layers, K]): of all tokens where their shares are known, and of each kind."""
+    kinds = evenly_spaced(len(view.kinds), MOST_PANELS)
+    panels = list(zip((view.kinds[kind] for kind in kinds), load_of(view, layers, kinds), strict=True))
+    if view.shares is None or len(view.kinds) == 1:
+        return panels
+    return [("all tokens, by their shares", total_load(view, layers)), *panels]
+
+
+def total_load(view: View, layers: list[int]) -> NDArray[np.float64]:
+    """[layers, K], the load of all shaped tokens together; NaN where none is shaped."""
+    assert view.shares is not None
+    load_MLK = load_of(view, layers, list(range(len(view.kinds))))
+    share_ML1 = np.where(np.isnan(load_MLK[..., :1]), 0.0, np.array(view.shares)[:, None, None])
+    with np.errstate(invalid="ignore"):
+        total_LK: NDArray[np.float64] = (share_ML1 * np.nan_to_num(load_MLK)).sum(0) / share_ML1.sum(0)
+    return total_LK
 
 
 def load_of(view: View, layers: list[int], kinds: list[int]) -> NDArray[np.float64]:
@@ -79,16 +96,28 @@ def load_of(view: View, layers: list[int], kinds: list[int]) -> NDArray[np.float
     return load_MLK
 
 
-def _caption(view: View, layers: int, kinds: int) -> str:
+def _mark_unshaped(axes: Axes, load_LK: NDArray[np.float64]) -> None:
+    if len(load_LK) > _MOST_MARKED:
+        return
+    middle = (load_LK.shape[1] - 1) / 2
+    for place in np.flatnonzero(np.isnan(load_LK[:, 0])).tolist():
+        axes.text(middle, place, "unshaped", ha="center", va="center", fontsize=7, color=FAINT)
+
+
+def _caption(view: View, layers: int) -> str:
     words = [
         f"Fraction of the top-{view.top_k} slots of each expert if tokens are routed as the prior asks; an even share "
-        f"is {100 / view.experts:.3g} %. Blue is more, orange less; full colour at twice the share and at nothing. "
+        f"is {100 / view.experts:.3g}\u00a0%. Blue is more, orange less; full colour at twice the share and at nothing. "
         "Layers, and kinds of tokens, that ask for the same stand together."
     ]
     if view.unshaped:
         words.append("What is unshaped is left blank.")
-    if kinds < len(view.kinds):
-        words.append(f"{kinds} of {len(view.kinds)} kinds of tokens are shown; --at picks others.")
+    if view.shares is None and len(view.kinds) > 1:
+        words.append(
+            "What all tokens together imply depends on how many there are of each kind: --shares says it."
+        )
+    if len(view.kinds) > MOST_PANELS:
+        words.append(f"{MOST_PANELS} of {len(view.kinds)} kinds of tokens are shown; --at picks others.")
     if layers < len(view.layers):
         words.append(f"{layers} of {len(view.layers)} kinds of layers are shown.")
     return " ".join(words)

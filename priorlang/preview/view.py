@@ -66,6 +66,7 @@ class View:
         priors: every distinct α of the selection.
         cells: of the selection.
         unshaped: how many of them are.
+        shares: of each kind, its part of the tokens of the selection; None where token shares are not known.
     """
 
     experts: int
@@ -77,10 +78,17 @@ class View:
     priors: tuple[AskedPrior, ...]
     cells: int
     unshaped: int
+    shares: tuple[float, ...] | None = None
 
 
-def view_of(table: PriorTable, selection: Selection) -> View:
-    """Gather what a selection of cells asks for."""
+def view_of(table: PriorTable, selection: Selection, share_C: NDArray[np.float64] | None = None) -> View:
+    """Gather what a selection of cells asks for.
+
+    Args:
+        table: the prior.
+        selection: some of its cells.
+        share_C: the part of the tokens that each token class has, where it is known.
+    """
     row = table.row[np.ix_(selection.layers, selection.classes)].astype(np.int64)
     place, rows = _by_alpha(table, row)
     layer_kinds, layer_groups = _alike(place)
@@ -103,6 +111,7 @@ def view_of(table: PriorTable, selection: Selection) -> View:
         tuple(priors),
         row.size,
         int(np.sum(row == UNSHAPED)),
+        None if share_C is None else _kind_shares(share_C[selection.classes], class_groups),
     )
 
 
@@ -169,6 +178,12 @@ def _alike(place: NDArray[np.int64]) -> tuple[list[int], list[list[int]]]:
     for index, content in enumerate(np.ascontiguousarray(place)):
         groups.setdefault(content.tobytes(), []).append(index)
     return [group[0] for group in groups.values()], list(groups.values())
+
+
+def _kind_shares(share_c: NDArray[np.float64], groups: list[list[int]]) -> tuple[float, ...]:
+    """Of each kind, its part of the selected tokens; of none at all, nothing."""
+    total = float(share_c.sum())
+    return tuple(float(share_c[group].sum()) / total if total > 0 else 0.0 for group in groups)
 
 
 def _kind(table: PriorTable, classes: NDArray[np.int64]) -> str:

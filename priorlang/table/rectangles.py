@@ -68,18 +68,23 @@ def _same_below(mask: NDArray[np.bool_], axis: int) -> list[tuple[int, ...]]:
 
 
 def describe_members(attribute: TableAttribute, members: Sequence[str]) -> str:
-    """Some members of an attribute as a reader would name them: by a parent, or by what is left out."""
-    chosen = set(members)
-    words = []
+    """Some members of an attribute as a reader would name them: by their parents, or by what is left out."""
+    chosen = _names(attribute, set(members))
+    without = _names(attribute, set(attribute.members) - set(members))
+    if 2 * len(without) < len(chosen) > 2:
+        return f"not {' | '.join(without)}"
+    return " | ".join(chosen)
+
+
+def _names(attribute: TableAttribute, members: set[str]) -> list[str]:
+    """Members by name, those of a whole parent by its name, in the order of their declaration."""
+    left, found = set(members), []
     for parent, leaves in attribute.parents:
-        if chosen.issuperset(leaves):
-            words.append((attribute.members.index(leaves[0]), parent))
-            chosen.difference_update(leaves)
-    words += [(attribute.members.index(member), member) for member in chosen]
-    without = [member for member in attribute.members if member not in set(members)]
-    if 2 * len(without) < len(words) > 2:
-        return f"not {' | '.join(quoted(member) for member in without)}"
-    return " | ".join(quoted(word) for _, word in sorted(words))
+        if left.issuperset(leaves):
+            found.append((attribute.members.index(leaves[0]), parent))
+            left.difference_update(leaves)
+    found += [(attribute.members.index(member), member) for member in left]
+    return [quoted(name) for _, name in sorted(found)]
 
 
 def describe_classes(

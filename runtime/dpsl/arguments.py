@@ -10,15 +10,18 @@ from torch import Tensor
 from dpsl.ecdf import RANK_METHODS, TARGETS
 
 Reduction = Literal["tokens", "sum", "mean"]
+Inputs = Literal["logits", "probabilities"]
+INPUTS: tuple[str, ...] = get_args(Inputs)
 REDUCTIONS: tuple[str, ...] = get_args(Reduction)
 
 
-def check_options(target: str, ranks: str, reduction: str, min_population: int) -> None:
+def check_options(target: str, ranks: str, reduction: str, min_population: int, inputs: str) -> None:
     """Reject options that are not among those offered."""
     offered = {
         "target": (target, TARGETS),
         "ranks": (ranks, RANK_METHODS),
         "reduction": (reduction, REDUCTIONS),
+        "inputs": (inputs, INPUTS),
     }
     for option, (given, choices) in offered.items():
         if given not in choices:
@@ -39,8 +42,30 @@ def check_logits(logits: Tensor) -> None:
         raise ValueError(f"logits of shape {list(logits.shape)} have too few experts: K must be at least 2")
 
 
+def log_probabilities(probabilities: Tensor) -> Tensor:
+    """Logits of rows that are probabilities, in float32 at least.
+
+    Raises:
+        ValueError: a row holds a negative number or does not sum to 1.
+    """
+    p_NK = probabilities if probabilities.dtype == torch.float64 else probabilities.float()
+    with torch.no_grad():
+        off_N = (p_NK.sum(1) - 1).abs()
+        wrong = int(((off_N > _OFF[probabilities.dtype]) | (p_NK < 0).any(1)).sum())
+    if wrong:
+        raise ValueError(
+            f"{wrong} of {len(p_NK)} rows are no probabilities, which sum to 1 and are not negative: "
+            'pass logits with inputs="logits"'
+        )
+    return p_NK.clamp(min=torch.finfo(p_NK.dtype).tiny).log()
+
+
+_OFF = {torch.float64: 1e-6, torch.float32: 1e-3, torch.float16: 2e-2, torch.bfloat16: 5e-2}
+"""How far a row of probabilities may sum from 1, by rounding."""
+
+
 def check_alpha(alpha: Tensor, experts: int | None = None) -> Tensor:
-    """α as [R, K] float64 without gradient.
+    """α as [R, K] float64, with its gradient where it has one.
 
     Args:
         alpha: [K] or [P, K].
@@ -48,15 +73,13 @@ def check_alpha(alpha: Tensor, experts: int | None = None) -> Tensor:
     """
     if not isinstance(alpha, Tensor) or alpha.dtype == torch.bool or alpha.is_complex():
         raise ValueError(f"alpha must be a tensor of real numbers, [K] or [P, K], not {_described(alpha)}")
-    if alpha.requires_grad:
-        raise ValueError("alpha requires grad, but the loss has no gradient for it: pass alpha.detach()")
     if alpha.ndim not in (1, 2) or 0 in alpha.shape or alpha.shape[-1] < 2:
         raise ValueError(f"alpha must have shape [K] or [P, K] with K of at least 2, not {list(alpha.shape)}")
     if experts is not None and alpha.shape[-1] != experts:
         raise ValueError(
             f"alpha of shape {list(alpha.shape)} is for {alpha.shape[-1]} experts, but logits have {experts}"
         )
-    alpha_RK = alpha.detach().double().reshape(-1, alpha.shape[-1])
+    alpha_RK = alpha.double().reshape(-1, alpha.shape[-1])
     if not bool((torch.isfinite(alpha_RK) & (alpha_RK > 0)).all()):
         raise ValueError("alpha must be positive and finite everywhere")
     return alpha_RK

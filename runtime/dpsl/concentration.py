@@ -30,6 +30,10 @@ class ShapeSlopes:
     pair_RK: Tensor
     tables: LiveTables
 
+    def nothing(self) -> Tensor:
+        """A gradient of 0, to add others to."""
+        return torch.zeros(self.pair_RK.shape, dtype=torch.float64, device=self.pair_RK.device)
+
     def gradient_to_alpha(self, ell_KN: Tensor, upstream_KN: Tensor, row_N: Tensor) -> Tensor:
         """∂L/∂α [R, K] in float64.
 

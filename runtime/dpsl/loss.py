@@ -19,7 +19,15 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from dpsl.arguments import Reduction, check_alpha, check_logits, check_options, check_population
+from dpsl.arguments import (
+    Inputs,
+    Reduction,
+    check_alpha,
+    check_logits,
+    check_options,
+    check_population,
+    log_probabilities,
+)
 from dpsl.blocks import token_blocks
 from dpsl.ecdf import EmpiricalCdf, RankMethod, Target, empirical_cdf
 from dpsl.histogram import CarriedHistogram, HistogramCdf
@@ -40,14 +48,16 @@ def dirichlet_prior_shaping_loss(
     ranks: RankMethod = "sort",
     reduction: Reduction = "tokens",
     min_population: int = 1,
+    inputs: Inputs = "logits",
 ) -> Tensor:
     """Distance of each population's routing probabilities from its Dirichlet prior (Eq. 4, without λ).
 
     Half-precision logits are computed in float32. Float64 logits take the Beta functions of SciPy.
 
     Args:
-        logits: [N, K] router logits, K at least 2.
-        alpha: [K] one prior for all, or [P, K] one prior per population; positive.
+        logits: [N, K] router logits, K at least 2; or any other categorical distribution's.
+        alpha: [K] one prior for all, or [P, K] one prior per population; positive. Where it requires grad it
+            gets one, from tables built in this call.
         population: [N] int64 in [0, P), the empirical CDF a token belongs to; below 0 the token is ignored.
             None: all tokens are population 0. With alpha [K] any number of populations share the prior.
         target: rank of the j-th of B tokens: "eq4" j/B, "mid" (j − ½)/B, "ustat" (j − 1)/(B − 1).
@@ -56,6 +66,8 @@ def dirichlet_prior_shaping_loss(
             the non-empty ones.
         min_population: smaller populations are left out, as if their tokens were ignored. With "ustat", which
             is undefined for a single token, populations of 1 always are.
+        inputs: "logits", or "probabilities" where rows sum to 1. Prefer logits: a probability near 1 has lost
+            what they still know.
 
     Returns:
         The loss, a float32 scalar (float64 for float64 logits); 0 where no population is left.
@@ -63,17 +75,23 @@ def dirichlet_prior_shaping_loss(
     Raises:
         ValueError: a shape, type, value or option does not fit.
     """
-    check_options(target, ranks, reduction, min_population)
+    check_options(target, ranks, reduction, min_population, inputs)
     check_logits(logits)
+    if inputs == "probabilities":
+        logits = log_probabilities(logits)
     alpha_RK = check_alpha(alpha, experts=logits.shape[1])
     population_N, populations = check_population(population, logits, alpha_RK, shared=alpha.ndim == 1)
-    marginals = BetaMarginals.from_alpha(alpha_RK, working_dtype(logits), logits.device)
+    if alpha_RK.requires_grad:
+        alpha_RK = alpha_RK.to(logits.device)
+        marginals = BetaMarginals.from_learned(alpha_RK.detach(), working_dtype(logits))
+    else:
+        marginals = BetaMarginals.from_alpha(alpha_RK, working_dtype(logits), logits.device)
     row_N = torch.zeros_like(population_N) if len(alpha_RK) == 1 else population_N
     options = {
         "target": target, "ranks": ranks, "reduction": reduction, "min_population": min_population,
     }  # fmt: skip
     apply: Callable[..., Tensor] = _ShapingLoss.apply
-    return apply(logits, row_N, population_N, marginals, populations, options)
+    return apply(logits, alpha_RK, row_N, population_N, marginals, populations, options)
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +107,7 @@ class ShapingResult:
         nonfinite: tokens of this process, ignored ones aside, whose logits hold NaN or +∞, an int64 scalar on the
             device. If there are any, the value is NaN, and no gradient means anything.
         histogram: what this call counted, over the group and without what was carried; None with exact ranks.
+        gradient_RK: d value / d α, times the size of the group, float64; None where α is not learned.
     """
 
     value: Tensor
@@ -97,6 +116,7 @@ class ShapingResult:
     tokens_P: Tensor
     nonfinite: Tensor
     histogram: CarriedHistogram | None
+    gradient_RK: Tensor | None
 
 
 def shaping_loss_and_gradient(
@@ -156,6 +176,8 @@ def shaping_loss_and_gradient(
         if group is not None:
             coefficient_N *= dist.get_world_size(group)
 
+        learned = marginals.shape_slopes
+        gradient_RK = learned.nothing() if learned is not None else None
         squared_N = ell_KN.new_empty(tokens)
         compare, carry_back = using(kernels, _compare), using(kernels, _carry_back)
         for block in token_blocks(tokens, experts, ell_KN.device, kernels):
@@ -163,6 +185,9 @@ def shaping_loss_and_gradient(
             distance_KN, slope_KN = compare(
                 own.ell_KN, ecdf.coordinate_KN[:, block], bucket_N[block], row_N[block], ecdf, marginals
             )
+            if learned is not None and gradient_RK is not None:
+                by_cdf_KN = 2 * coefficient_N[block] * distance_KN
+                gradient_RK += learned.gradient_to_alpha(own.ell_KN, by_cdf_KN, row_N[block])
             # Each block of ℓ makes room for its gradient.
             ell_KN[:, block], squared_N[block] = carry_back(distance_KN, slope_KN, *own, coefficient_N[block])
         gradient_KN = ell_KN.index_fill_(1, idle, 0.0)
@@ -177,6 +202,7 @@ def shaping_loss_and_gradient(
             tokens_P=tokens_P,
             nonfinite=nonfinite,
             histogram=ecdf.own.first(populations) if isinstance(ecdf, HistogramCdf) else None,
+            gradient_RK=gradient_RK,
         )
 
 
@@ -278,12 +304,13 @@ def working_dtype(logits: Tensor) -> torch.dtype:
 
 
 class _ShapingLoss(torch.autograd.Function):
-    """Keeps nothing for the backward pass but the finished gradient."""
+    """Keeps nothing for the backward pass but the finished gradients."""
 
     @staticmethod
     def forward(
         ctx: Any,
         logits: Tensor,
+        _alpha_RK: Tensor,
         row_N: Tensor,
         population_N: Tensor,
         marginals: BetaMarginals,
@@ -293,12 +320,13 @@ class _ShapingLoss(torch.autograd.Function):
         result = shaping_loss_and_gradient(
             logits, row_N, population_N, marginals, populations=populations, **options
         )
-        ctx.save_for_backward(result.gradient_NK)
+        ctx.save_for_backward(result.gradient_NK, result.gradient_RK)
         ctx.logits_dtype = logits.dtype
         return result.value
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        (gradient_NK,) = ctx.saved_tensors
-        return (gradient * gradient_NK).to(ctx.logits_dtype), None, None, None, None, None
+        gradient_NK, gradient_RK = ctx.saved_tensors
+        by_alpha_RK = None if gradient_RK is None else gradient * gradient_RK
+        return (gradient * gradient_NK).to(ctx.logits_dtype), by_alpha_RK, None, None, None, None, None

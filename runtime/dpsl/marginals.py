@@ -16,6 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dpsl.concentration import ShapeSlopes
+from dpsl.live_tables import tabulate
 from priorlang.table.marginals import NODES, beta_in_logit, build_marginals
 
 if TYPE_CHECKING:
@@ -32,11 +34,13 @@ class BetaMarginals:
         pair_RK: which marginal (α_k, A − α_k) an expert has under a prior, int64.
         tables: the marginals tabulated, or None where they are computed exactly.
         shape_P2: (a, b) of each marginal, float64, where they are computed exactly; else None.
+        shape_slopes: how F changes with the shapes, where α is learned; else None.
     """
 
     pair_RK: Tensor
     tables: MarginalTables | None
     shape_P2: NDArray[np.float64] | None = None
+    shape_slopes: ShapeSlopes | None = None
 
     @classmethod
     def from_table(cls, table: PriorTable, device: torch.device | str | None = None) -> BetaMarginals:
@@ -58,6 +62,22 @@ class BetaMarginals:
         alpha = np.ascontiguousarray(alpha_RK.detach().to("cpu", torch.float64).numpy())
         place = torch.device("cpu" if device is None else device)
         return _from_values(alpha.tobytes(), alpha.shape, dtype == torch.float64, place)
+
+    @classmethod
+    def from_learned(cls, alpha_RK: Tensor, dtype: torch.dtype) -> BetaMarginals:
+        """The marginals of priors that change with every call: tables built on their device, kept by nobody.
+
+        Args:
+            alpha_RK: concentrations, float64, all positive and finite, K at least 2.
+            dtype: float64 for exact values, float32 for tables.
+        """
+        shape_P2 = torch.stack([alpha_RK, _sum_of_others(alpha_RK)], -1).view(-1, 2)
+        pair_RK = torch.arange(len(shape_P2), device=alpha_RK.device).view(alpha_RK.shape)
+        live = tabulate(*shape_P2.unbind(1))
+        slopes = ShapeSlopes(pair_RK, live)
+        if dtype == torch.float64:
+            return cls(pair_RK, None, shape_P2.cpu().numpy(), slopes)
+        return cls(pair_RK, MarginalTables.from_nodes(live.nodes_PN3, live.window_P2), None, slopes)
 
     @property
     def experts(self) -> int:
@@ -219,7 +239,7 @@ def _from_values(
     alpha_bytes: bytes, shape: tuple[int, int], exact: bool, device: torch.device
 ) -> BetaMarginals:
     alpha_RK = np.frombuffer(alpha_bytes, np.float64).reshape(shape)
-    others_RK = _sum_of_others(alpha_RK)
+    others_RK = _sum_of_others(torch.from_numpy(alpha_RK.copy())).numpy()
     shapes = np.stack([alpha_RK, others_RK], axis=-1).reshape(-1, 2)
     shape_P2, pair = np.unique(shapes, axis=0, return_inverse=True)
     pair_RK = torch.as_tensor(pair.reshape(shape), dtype=torch.int64, device=device)
@@ -229,10 +249,9 @@ def _from_values(
     return BetaMarginals(pair_RK, MarginalTables.from_arrays(marginal, window, device))
 
 
-def _sum_of_others(alpha_RK: NDArray[np.float64]) -> NDArray[np.float64]:
+def _sum_of_others(alpha_RK: Tensor) -> Tensor:
     """A − α_k without cancellation: what stands before each entry plus what stands after."""
-    edge_R1 = np.zeros((len(alpha_RK), 1))
-    before_RK = np.cumsum(np.hstack([edge_R1, alpha_RK[:, :-1]]), axis=1)
-    after_RK = np.cumsum(np.hstack([edge_R1, alpha_RK[:, :0:-1]]), axis=1)[:, ::-1]
-    others_RK: NDArray[np.float64] = before_RK + after_RK
-    return others_RK
+    edge_R1 = alpha_RK.new_zeros((len(alpha_RK), 1))
+    before_RK = torch.cat([edge_R1, alpha_RK[:, :-1]], 1).cumsum(1)
+    after_RK = torch.cat([edge_R1, alpha_RK.flip(1)[:, :-1]], 1).cumsum(1).flip(1)
+    return before_RK + after_RK

@@ -327,7 +327,6 @@ GOOD = {
         ({"alpha": torch.tensor([1.0, 0.0, 1.0])}, "positive and finite"),
         ({"alpha": torch.tensor([1.0, torch.nan, 1.0])}, "positive and finite"),
         ({"alpha": torch.tensor([1.0, torch.inf, 1.0])}, "positive and finite"),
-        ({"alpha": torch.ones(3, requires_grad=True)}, r"alpha\.detach\(\)"),
         ({"alpha": [1.0, 1.0, 1.0]}, "not a list"),
         ({"population": None}, "alpha holds 2 priors"),
         ({"population": torch.zeros(4)}, "int64 tensor"),
@@ -346,7 +345,7 @@ def test_bad_arguments_are_named(change: dict[str, Any], message: str) -> None:
 
 
 def test_the_module_refuses_when_it_is_made() -> None:
-    with pytest.raises(ValueError, match=r"alpha\.detach\(\)"):
+    with pytest.raises(ValueError, match="learnable=True"):
         dpsl.DirichletPriorShaping(torch.nn.Parameter(torch.ones(3)))
     with pytest.raises(ValueError, match="target must be one of"):
         dpsl.DirichletPriorShaping(torch.ones(3), target="other")

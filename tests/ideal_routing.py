@@ -78,7 +78,7 @@ def ideal_statistics(
 
 
 def ideal_run(
-    table: PriorTable, alpha_LCK: Array | None = None, tokens: int | Array = 20_000, *, shaped: bool = True,
+    table: PriorTable, alpha_LCK: Array | None = None, *, tokens: int | Array = 20_000, shaped: bool = True,
     by_class: bool = True,
 ) -> RunRouting:  # fmt: skip
     """The same as the routing of a run."""

@@ -72,6 +72,8 @@ def check_routing(spec: Spec, table: PriorTable, run: RunRouting) -> RoutingChec
     describe = _describe_not_attained if run.shaped else _describe_mismatch
     name = "not-attained" if run.shaped else "prior-mismatch"
     findings = [_finding(spec, table, name, group, describe) for group in _by_prior(table, measured).values()]
+    if not measured:
+        return RoutingCheck((), (f"{_where(run)} has no tokens that this prior shapes",), ())
     remarks = _remarks_after(table, run, measured) if run.shaped else _remarks_before(run, measured)
     return RoutingCheck(tuple(findings), tuple(remarks), measured)
 

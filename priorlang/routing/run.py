@@ -123,14 +123,26 @@ def _balances(stage: dict[str, Any]) -> bool:
 def _check_belongs(routing: RunRouting) -> None:
     """Hold the statistics to the table that names their groups."""
     statistics, table = routing.statistics, routing.table
-    shaped = [name for name, population in zip(
-        statistics.group_name, statistics.group_population.tolist(), strict=True
-    ) if population != UNSHAPED]  # fmt: skip
+    named = {
+        (position, population): "" if population == UNSHAPED else table.header.populations[population]
+        for position, row in enumerate(table.population.tolist())
+        for population in row
+    }
+    counted = {
+        (position, population): "" if population == UNSHAPED else name
+        for position, population, name in zip(
+            statistics.group_layer.tolist(),
+            statistics.group_population.tolist(),
+            statistics.group_name,
+            strict=True,
+        )
+    }
     classes = statistics.classes
     belongs = (
         statistics.load.shape[1] == table.header.experts
         and np.array_equal(statistics.layer, table.layer)
-        and shaped == list(table.header.populations)
+        and counted == named
+        and len(counted) == len(statistics.group_name)
         and (classes is None or classes.tokens.shape[1] == table.class_count)
     )
     if not belongs:

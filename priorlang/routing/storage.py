@@ -79,7 +79,10 @@ def _statistics_of(path: Path, header: Any, arrays: dict[str, Any]) -> RoutingSt
         raise damaged from None
     if not _fits(statistics):
         raise damaged
-    if not (np.isfinite(statistics.log_probability).all() and np.isfinite(statistics.probability).all()):
+    sums = [statistics.log_probability, statistics.probability]
+    if statistics.classes is not None:
+        sums.append(statistics.classes.log_probability)
+    if not all(np.isfinite(array).all() for array in sums):
         raise _refused(
             path, "invalid-routing", f"{path} holds sums that are no numbers: the run has diverged"
         )
@@ -87,7 +90,7 @@ def _statistics_of(path: Path, header: Any, arrays: dict[str, Any]) -> RoutingSt
 
 
 def _fits(statistics: RoutingStatistics) -> bool:
-    """Whether the shapes agree and every sum is a number."""
+    """Whether the shapes agree, and nothing was counted below 0."""
     if statistics.load.ndim != 2 or statistics.layer.ndim != 1:
         return False
     groups, experts = statistics.load.shape
@@ -110,7 +113,8 @@ def _fits(statistics: RoutingStatistics) -> bool:
         whole = whole and all(
             getattr(classes, name).shape == shape for name in CLASS_ARRAYS if name != "tokens"
         )
-    return whole
+    counts = [statistics.tokens, statistics.top] + ([] if classes is None else [classes.tokens, classes.top])
+    return whole and all((count >= 0).all() for count in counts)
 
 
 def _refused(path: Path, name: str, message: str) -> PriorError:

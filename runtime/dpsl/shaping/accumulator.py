@@ -23,6 +23,7 @@ class RoutingAccumulator:
 
     def __init__(self, layout: TableLayout, experts: int) -> None:
         self._layout = layout
+        self._layers = list(layout.layers)
         self._experts = experts
         self._classes = len(layout.layers[0].group_C) if layout.layers else 0
         self._by_class = keeps_classes(len(layout.layers), self._classes, experts)
@@ -45,7 +46,8 @@ class RoutingAccumulator:
             class_N: the token's class, -1 where it does not count.
         """
         totals = self._on(log_p_NK.device)
-        layer, experts = self._layout.layers[position].on(log_p_NK.device), self._experts
+        layer = self._layers[position] = self._layers[position].on(log_p_NK.device)
+        experts = self._experts
         groups, slots = len(self._layout.group_name), self._slots
         # Tokens that do not count go to a slot past the last, which is never read: so none are selected, and
         # the device never waits for their number.

@@ -100,6 +100,12 @@ def test_a_router_surer_than_the_prior_is_no_mismatch() -> None:
     assert names(PRIOR, sure) == []
 
 
+def test_a_run_without_tokens_says_so() -> None:
+    check = check_routing(PRIOR.spec, PRIOR.table, ideal_run(PRIOR.table, tokens=0))
+    assert (check.findings, check.measured) == ((), ())
+    assert check.remarks == ("a-run, stage shaped has no tokens that this prior shapes",)
+
+
 def test_another_priors_run_is_pointed_out() -> None:
     other = prior_of(HEAD + "rule vision: for modality vision prefer 0 by 3\n")
     remarks = check_routing(other.spec, other.table, RIGHT).remarks

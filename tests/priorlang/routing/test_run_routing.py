@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -78,6 +80,30 @@ def test_a_run_needs_its_own_prior(tmp_path: Path) -> None:
         read_run_routing(folder)
     (folder / "prior.safetensors").unlink()
     with pytest.raises(PriorError, match=r"has no prior\.safetensors"):
+        read_run_routing(folder)
+
+
+@pytest.mark.parametrize(
+    "spoilt",
+    [
+        {"group_layer": np.array([0, 0, 1, 7], np.int32)},
+        {"group_population": np.array([3, 2, 1, 0], np.int32)},
+        {"group_name": ("layer 0 · vision", "layer 0 · x", "layer 1 · vision", "layer 1 · language")},
+    ],
+)
+def test_groups_that_its_prior_does_not_have_are_refused(tmp_path: Path, spoilt: dict[str, Any]) -> None:
+    run = ideal_run(TABLE)
+    folder = write_run(tmp_path / "run", replace(run, statistics=replace(run.statistics, **spoilt)))
+    with pytest.raises(PriorError, match="belongs to another prior"):
+        read_run_routing(folder)
+
+
+def test_counts_below_0_are_refused(tmp_path: Path) -> None:
+    run = ideal_run(TABLE)
+    folder = write_run(
+        tmp_path / "run", replace(run, statistics=replace(run.statistics, top=-run.statistics.top))
+    )
+    with pytest.raises(PriorError, match="damaged"):
         read_run_routing(folder)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import torch
 from figure import shaping_picture
@@ -27,6 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     output: Path = options.output
     try:
         output.mkdir(parents=True, exist_ok=True)
+        TemporaryFile(dir=output).close()
     except OSError as error:
         raise SystemExit(f"cannot write to {output}: {error.strerror}; name another --output") from None
     seeds = range(options.first, options.first + options.seeds)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,6 +12,10 @@ from priorlang.cli.exits import USAGE
 from priorlang.cli.options import given_by, model_option, set_option
 from priorlang.cli.output import fail
 from priorlang.diagnostics.finding import PriorError
+
+if TYPE_CHECKING:
+    from priorlang.checks.shares import ClassShares
+    from priorlang.compare.difference import Side
 
 
 @click.command("preview")
@@ -29,6 +34,11 @@ from priorlang.diagnostics.finding import PriorError
     metavar="I,J,K",
     help="Draw samples of these three experts on the simplex; may be repeated.",
 )
+@click.option(
+    "--shares",
+    metavar="SHARES",
+    help="Token shares, as modality.vision=0.85,modality.language=0.15, or a file of counts: the load of all tokens.",
+)
 @set_option
 @model_option
 def command(
@@ -36,6 +46,7 @@ def command(
     output: str,
     cells: str | None,
     triples: tuple[str, ...],
+    shares: str | None,
     settings: tuple[str, ...],
     model_config: str | None,
 ) -> None:
@@ -51,8 +62,9 @@ def command(
     if not output.endswith((".html", ".png")):
         raise click.UsageError(f"OUT ends in .html or .png, and {output} does not")
     try:
-        table = load_subject(file, parse_settings(settings), given_by(model_config)).side.table
-        view = view_of(table, everything(table) if cells is None else parse_selection(table, cells))
+        side = load_subject(file, parse_settings(settings), given_by(model_config)).side
+        selection = everything(side.table) if cells is None else parse_selection(side.table, cells)
+        view = view_of(side.table, selection, _shares(side, shares))
         chosen = [_triple(text, view.experts) for text in triples] or (
             [(0, 1, 2)] if view.experts == 3 else []
         )
@@ -65,6 +77,19 @@ def command(
         click.echo("error: a preview needs matplotlib: pip install matplotlib", err=True)
         sys.exit(USAGE)
     click.echo(output)
+
+
+def _shares(side: Side, shares: str | None) -> ClassShares | None:
+    """The token shares that are given."""
+    if shares is None:
+        return None
+    from priorlang.checks.shares import evidence_of
+    from priorlang.cli.evidence import given_evidence
+
+    if side.spec is None:
+        raise click.UsageError(f"--shares needs a prior file, and {side.name} is a table")
+    given = given_evidence(shares, None)
+    return evidence_of(side.spec, given.shares, None, given.place).shares
 
 
 def _triple(text: str, experts: int) -> tuple[int, int, int]:

@@ -120,13 +120,17 @@ def _run_lines(compared: RunComparison, everything: bool) -> list[str]:
             for item in compared.routing
         ]
         lines += _cut(kinds, KINDS_SHOWN, "kinds of tokens", everything)
+    lines += [f"\nno routing: {remark}" for remark in compared.remarks]
     if compared.metrics:
         lines.append("\nat the end of each stage:")
+        shown = compared.metrics if everything else compared.moved
         rows = [
             f"  {item.stage:<20} {item.metric:<28} {_number(item.before)} → {_number(item.after)}"
-            for item in compared.metrics
+            for item in shown
         ]
         lines += _cut(rows, METRICS_SHOWN, "metrics", everything)
+        if same := len(compared.metrics) - len(shown):
+            lines.append(f"  {same} metric{'s are' if same > 1 else ' is'} the same")
     return lines
 
 

@@ -122,9 +122,10 @@ def _runs(compared: RunComparison) -> list[str]:
             for item in compared.routing
         ]
         parts.append(_folded_table(["tokens", "KS before", "after", "load"], rows, "kinds of tokens"))
+    parts += [f"No routing: {code(remark)}" for remark in compared.remarks]
     rows = [
         [code(item.stage), code(item.metric), _number(item.before), _number(item.after)]
-        for item in compared.metrics
+        for item in compared.moved
     ]
     if rows:
         parts.append(_folded_table(["stage", "metric", "before", "after"], rows, "metrics"))

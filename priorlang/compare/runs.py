@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from priorlang.compare.regions import Vector
 from priorlang.diagnostics.finding import Finding, PriorError, Severity
 from priorlang.diagnostics.span import whole_file
 from priorlang.routing.run import read_run_routing
-from priorlang.routing.statistics import cdf_gaps
+from priorlang.routing.statistics import ks_distance, load_share
 
 
 @dataclass(frozen=True)
@@ -54,10 +53,16 @@ class RoutingChange:
 
 @dataclass(frozen=True)
 class RunComparison:
-    """Everything measured in two runs, side by side."""
+    """Everything measured in two runs, side by side; `remarks` say what could not be read."""
 
     metrics: tuple[MetricChange, ...]
     routing: tuple[RoutingChange, ...]
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def moved(self) -> tuple[MetricChange, ...]:
+        """The metrics that are not the same in both."""
+        return tuple(item for item in self.metrics if repr(item.before) != repr(item.after))
 
 
 def compare_runs(before: Path, after: Path) -> RunComparison:
@@ -69,40 +74,32 @@ def compare_runs(before: Path, after: Path) -> RunComparison:
     old, new = _last_metrics(before), _last_metrics(after)
     keys = sorted([*old, *(key for key in new if key not in old)], key=lambda key: "accuracy" not in key[1])
     metrics = tuple(MetricChange(*key, old.get(key), new.get(key)) for key in keys)
-    first, second = _routing_of(before), _routing_of(after)
+    (first, no_first), (second, no_second) = _routing_of(before), _routing_of(after)
     kinds = [*first, *(kind for kind in second if kind not in first)]
     nothing: tuple[float | None, Vector | None] = (None, None)
     pairs = [(kind, first.get(kind, nothing), second.get(kind, nothing)) for kind in kinds]
     routing = tuple(RoutingChange(kind, (a[0], b[0]), (a[1], b[1])) for kind, a, b in pairs)
-    return RunComparison(metrics, routing)
+    return RunComparison(metrics, routing, tuple(dict.fromkeys(why for why in (no_first, no_second) if why)))
 
 
-def _routing_of(run: Path) -> dict[str, tuple[float | None, Vector | None]]:
-    """The KS distance and the load of each kind of tokens; nothing where the run has no routing that can be read."""
+def _routing_of(run: Path) -> tuple[dict[str, tuple[float | None, Vector | None]], str]:
+    """The KS distance and the load of each kind of tokens; or nothing, and why not."""
     try:
         routing = read_run_routing(run)
-    except PriorError:
-        return {}
-    statistics, table = routing.statistics, routing.table
-    distances: dict[str, list[float]] = {}
-    loads: dict[str, list[NDArray[np.float64]]] = {}
-    for group, name in enumerate(statistics.group_name):
-        kind = name.partition(" · ")[2] or "all tokens"
-        if not statistics.tokens[group]:
-            continue
-        loads.setdefault(kind, []).append(statistics.load[group] / statistics.load[group].sum())
-        population = int(statistics.group_population[group])
-        if population >= 0:
-            row = int(table.row[table.population == population][0])
-            gaps = cdf_gaps(statistics.bins[group], table.alpha[row])[0]
-            distances.setdefault(kind, []).append(float(np.max(gaps)))
-    return {
-        kind: (
-            float(np.median(distances[kind])) if kind in distances else None,
-            tuple(np.mean(found, axis=0).tolist()),
-        )
-        for kind, found in loads.items()
-    }
+    except PriorError as error:
+        return {}, error.findings[0].message
+    statistics = routing.statistics
+    ks_G = ks_distance(statistics, routing.table).max(axis=1)
+    load_GK = load_share(statistics)
+    kinds = np.array([name.partition(" · ")[2] or "all tokens" for name in statistics.group_name])
+    found: dict[str, tuple[float | None, Vector | None]] = {}
+    for kind in dict.fromkeys(kinds.tolist()):
+        here = (kinds == kind) & (statistics.tokens > 0)
+        if here.any():
+            ks = float(np.median(ks_G[here]))
+            load_K = load_GK[here].mean(axis=0)
+            found[kind] = (ks if np.isfinite(ks) else None, tuple(load_K.tolist()))
+    return found, ""
 
 
 _KEPT = ("loss", "dpsl", "load_cov", "load_max", "routing_entropy", "dead_fraction", "top1_score")

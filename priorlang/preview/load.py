@@ -112,6 +112,8 @@ def _caption(view: View, layers: int) -> str:
     ]
     if view.unshaped:
         words.append("What is unshaped is left blank.")
+    if view.shares_note:
+        words.append(f"Token shares are those given{view.shares_note}.")
     if view.shares is None and len(view.kinds) > 1:
         words.append(
             "What all tokens together imply depends on how many there are of each kind: --shares says it."

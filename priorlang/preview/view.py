@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from priorlang.checks.shares import ClassShares
 from priorlang.preview.selection import Selection
 from priorlang.semantics.describe import index_set
 from priorlang.table.dirichlet import top_k_probability
@@ -67,6 +68,7 @@ class View:
         cells: of the selection.
         unshaped: how many of them are.
         shares: of each kind, its part of the tokens of the selection; None where token shares are not known.
+        shares_note: what was assumed to know them.
     """
 
     experts: int
@@ -79,15 +81,16 @@ class View:
     cells: int
     unshaped: int
     shares: tuple[float, ...] | None = None
+    shares_note: str = ""
 
 
-def view_of(table: PriorTable, selection: Selection, share_C: NDArray[np.float64] | None = None) -> View:
+def view_of(table: PriorTable, selection: Selection, shares: ClassShares | None = None) -> View:
     """Gather what a selection of cells asks for.
 
     Args:
         table: the prior.
         selection: some of its cells.
-        share_C: the part of the tokens that each token class has, where it is known.
+        shares: the part of the tokens that each token class has, where it is known.
     """
     row = table.row[np.ix_(selection.layers, selection.classes)].astype(np.int64)
     place, rows = _by_alpha(table, row)
@@ -111,7 +114,8 @@ def view_of(table: PriorTable, selection: Selection, share_C: NDArray[np.float64
         tuple(priors),
         row.size,
         int(np.sum(row == UNSHAPED)),
-        None if share_C is None else _kind_shares(share_C[selection.classes], class_groups),
+        None if shares is None else _kind_shares(shares.fraction_C[selection.classes], class_groups),
+        "" if shares is None else shares.note,
     )
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from prior_programs import HEAD, prior_of
 
+from priorlang.checks.shares import ClassShares
 from priorlang.diagnostics.finding import PriorError
 from priorlang.preview.load import load_of, total_load
 from priorlang.preview.selection import everything, parse_selection
@@ -98,7 +99,7 @@ def test_strength_is_that_of_the_notes() -> None:
 def test_loads_are_those_of_the_priors_and_add_up_by_shares() -> None:
     table = table_of()
     share_C = np.arange(1.0, 11.0) / 55
-    seen = view_of(table, everything(table), share_C)
+    seen = view_of(table, everything(table), ClassShares(share_C))
     assert seen.shares is not None
     assert sum(seen.shares) == pytest.approx(1)
     total_LK = total_load(seen, [0, 1, 2])

@@ -159,6 +159,15 @@ def test_tables_and_runs_can_be_seen_as_well(tmp_path: Path) -> None:
     assert pages[0] == pages[1]
 
 
+def test_shares_give_the_load_of_all_tokens(tmp_path: Path) -> None:
+    rules = "rule a: for modality vision prefer 0..3 by 1\n"
+    _, page = page_of(tmp_path, HEAD + rules)
+    assert "depends on how many there are of each kind: --shares says it" in page.text
+    _, page = page_of(tmp_path, HEAD + rules, "--shares", "modality.vision=3,modality.language=1")
+    assert "all tokens, by their shares: from" in page.text
+    assert "the members of task taken as equally frequent" in page.text
+
+
 @pytest.mark.parametrize(
     ("words", "to", "exits", "said"),
     [
@@ -166,6 +175,7 @@ def test_tables_and_runs_can_be_seen_as_well(tmp_path: Path) -> None:
         (["--experts", "0,1,1"], "o.html", 2, "three different experts"),
         (["--experts", "0,1,x"], "o.html", 2, "three different experts"),
         (["--experts", "0,1,9"], "o.html", 2, "experts run from 0 to 7"),
+        (["--shares", "modality.vision=1"], "o.html", 2, "leave out language"),
         (["--at", "layer=99"], "o.html", 2, "does not route"),
         ([], "o.svg", 2, "ends in .html or .png"),
         ([], "no/where.html", 2, "cannot be written"),

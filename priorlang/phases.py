@@ -9,21 +9,22 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from priorlang.checks import Checked, check_cells, check_spec
-from priorlang.checks.shares import ClassShares, GivenShares, evidence_of
+from priorlang.checks import Checked, Evidence, check_cells, check_spec
 from priorlang.diagnostics.finding import Finding, PriorError, Severity
-from priorlang.model_config import GivenModel
 from priorlang.semantics.allow import allowed
 from priorlang.semantics.exact import ExactValue
 from priorlang.semantics.imports import Program, load_program
 from priorlang.semantics.resolve import TooLargeError, resolve
 from priorlang.semantics.spec import Spec
 from priorlang.syntax import SourceFile, read_source
-from priorlang.table.cells import Cells, cells_of
-from priorlang.table.compile import compile_spec
-from priorlang.table.prior_table import PriorTable
+
+if TYPE_CHECKING:
+    from priorlang.checks.shares import ClassShares, GivenShares
+    from priorlang.model_config import GivenModel
+    from priorlang.table.cells import Cells
+    from priorlang.table.prior_table import PriorTable
 
 
 class Given(NamedTuple):
@@ -97,6 +98,8 @@ class Prior:
     @cached_property
     def cells(self) -> Cells | None:
         """Every cell, or None where too little of the file could be resolved, or it is too large."""
+        from priorlang.table.cells import cells_of
+
         spec = self._resolved[0]
         try:
             return None if spec is None else cells_of(spec)
@@ -111,11 +114,18 @@ class Prior:
             return Checked([], 0)
         try:
             if not _errors([*self._program[1], *self._resolved[1]]):
-                given = self.evidence
-                return check_spec(spec, evidence_of(spec, given.shares, given.batch_tokens, given.place))
+                return check_spec(spec, self._evidence(spec))
             return Checked(check_cells(spec) if spec.conflicts_certain else [], 0)
         except PriorError as error:
             return Checked(list(error.findings), 0)
+
+    def _evidence(self, spec: Spec) -> Evidence | None:
+        given = self.evidence
+        if given == Given():
+            return None
+        from priorlang.checks.shares import evidence_of
+
+        return evidence_of(spec, given.shares, given.batch_tokens, given.place)
 
     @property
     def distinct_priors(self) -> int:
@@ -148,6 +158,8 @@ class Prior:
     @cached_property
     def table(self) -> PriorTable:
         """The compiled prior. Raises PriorError where anything is wrong with the file."""
+        from priorlang.table.compile import compile_spec
+
         return compile_spec(self.spec, self.cells)
 
     def _raise_errors(self) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from priorlang.checks.witness import Witness, witness
 from priorlang.diagnostics.finding import Finding, Severity
 from priorlang.diagnostics.suggest import listing
-from priorlang.table.prior_table import UNKNOWN
+from priorlang.semantics.spec import UNKNOWN
 
 if TYPE_CHECKING:
     from priorlang.checks.shares import GroupShares

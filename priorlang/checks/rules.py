@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from priorlang.checks.witness import witness_of
 from priorlang.diagnostics.finding import Finding, Fix, Related, Severity
-from priorlang.semantics.spec import RuleSpec, Spec
-from priorlang.table.prior_table import UNKNOWN
+from priorlang.semantics.spec import UNKNOWN, RuleSpec, Spec
 
 PLACES_SHOWN = 8
 """Rules named as related to one finding."""

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from priorlang.fit.regions import Layout, Region
 from priorlang.semantics.describe import index_set
 from priorlang.semantics.exact import decimal_text
+from priorlang.semantics.spec import UNKNOWN
 from priorlang.syntax.keywords import KEYWORDS
 from priorlang.syntax.phrases import quoted
-from priorlang.table.prior_table import UNKNOWN, PriorTable, TableAttribute
+from priorlang.table.prior_table import PriorTable, TableAttribute
 from priorlang.table.rectangles import describe_layers, describe_members
 
 _LONGEST_NAME = 40

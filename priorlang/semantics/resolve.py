@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from priorlang.diagnostics.finding import Edit, Finding, Fix, Related, Severity
 from priorlang.diagnostics.span import Span, whole_file
 from priorlang.diagnostics.suggest import closest, listing
-from priorlang.model_config import GivenModel
 from priorlang.semantics.describe import index_set
 from priorlang.semantics.exact import ExactValue
 from priorlang.semantics.imports import Program
@@ -21,6 +21,9 @@ from priorlang.semantics.values import Values
 from priorlang.semantics.vocabulary import attributes_of
 from priorlang.semantics.widened import widened_findings
 from priorlang.syntax import tree as t
+
+if TYPE_CHECKING:
+    from priorlang.model_config import GivenModel
 
 MAXIMUM_LAYERS = 10_000
 MAXIMUM_EXPERTS = 10_000
@@ -41,8 +44,8 @@ def resolve(
         model: the model at hand; contradicting the file is an error.
 
     Returns:
-        The Spec of everything that could be resolved, or None where the model or the default is
-        missing, and the findings.
+        The Spec of everything that could be resolved, or None where the model, the default or every
+        member of an attribute is missing, and the findings.
     """
     return _Resolver(program, dict(settings or {}), model).run()
 
@@ -77,7 +80,7 @@ class _Resolver:
         if not self.scope.broken and not any(f.severity is Severity.ERROR for f in self.findings):
             self.findings.extend(unused_findings(self.program))
             self.findings.extend(widened_findings(self.program, self.scope, self.sets.negations))
-        if model is None or default is None:
+        if model is None or default is None or not all(attribute.leaves for attribute in attributes):
             return None, self.findings
         return (
             Spec(

@@ -12,6 +12,9 @@ from priorlang.records import Record
 from priorlang.semantics.exact import ExactValue, LayerRamp, Scalar
 from priorlang.syntax.tree import Allow
 
+UNKNOWN = "unknown"
+"""The member that takes absent and unlisted values."""
+
 
 class ModelShape(Record):
     """What the file knows of the model."""

@@ -40,14 +40,17 @@ class Origin(Record):
 
 
 class Builder:
-    """One method for each rule of the grammar; holds nothing but the origin."""
+    """One method for each rule of the grammar, but for those that only rename; holds nothing but the origin."""
 
     def __init__(self, origin: Origin) -> None:
         self.origin = origin
 
     def between(self, first: Token, last: Token) -> Span:
         """The span in the file from one token to another."""
-        return self.origin.span(first.line, first.column, last.line, last.column + len(last.text))
+        origin, end = self.origin, last.column + len(last.text)
+        if origin.line == 1 == origin.column and origin.fixed is None:
+            return Span(origin.file, Position(first.line, first.column), Position(last.line, end))
+        return origin.span(first.line, first.column, last.line, end)
 
     def name_of(self, token: Token) -> t.Name:
         return t.Name(_unquoted(token.text), self.between(token, token))
@@ -125,10 +128,6 @@ class Builder:
         sign: Any = _token(parts, 1).text
         return t.Comparison(left, sign, right, span)
 
-    def operand(self, parts: list[Part], _: Span) -> t.Operand:
-        found: t.Operand = _one(parts)
-        return found
-
     def measure(self, parts: list[Part], span: Span) -> t.Measure:
         function = self.name_of(_token(parts, 0))
         return t.Measure(function, _one(parts, "set"), span)
@@ -186,10 +185,6 @@ class Builder:
     def upto(self, parts: list[Part], span: Span) -> t.Range:
         return t.Range(None, _one(parts, "number"), None, span)
 
-    def value(self, parts: list[Part], _: Span) -> t.Value:
-        found: t.Value = _one(parts)
-        return found
-
     def vector(self, parts: list[Part], span: Span) -> t.Vector:
         return t.Vector(_each(parts, "number"), span)
 
@@ -203,8 +198,8 @@ class Builder:
             return t.Reference(token.text[1:], span)
         return t.NumberLiteral(token.text, span)
 
-    def name(self, parts: list[Part], _: Span) -> t.Name:
-        return self.name_of(_token(parts, 0))
+    def name(self, parts: list[Part], span: Span) -> t.Name:
+        return t.Name(_unquoted(_token(parts, 0).text), span)
 
     def place(self, parts: list[Part], _: Span) -> tuple[t.Number, bool]:
         if _has(parts, "PERCENT"):

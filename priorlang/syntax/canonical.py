@@ -1,4 +1,4 @@
-"""The canonical order of a file: statements by kind, clauses of a rule by kind, one `model`.
+"""The canonical order of a file: statements by kind, clauses of a rule by kind, one `model`, one `split`.
 
 Order means nothing in the language, so this changes nothing but the reading. Both printers print a
 canonical tree, and two files say the same in the same words where their canonical trees are equal.
@@ -52,7 +52,17 @@ def _canonical_statement(statement: t.Statement) -> t.Statement:
 
 
 def _ordered(effects: tuple[t.Effect, ...]) -> tuple[t.Effect, ...]:
+    splits = splits_of(effects)
+    if len(splits) > 1:
+        named = dict.fromkeys(name for split in splits for name in split.attributes)
+        one = replace(splits[0], attributes=tuple(named))
+        effects = (*(effect for effect in effects if not isinstance(effect, t.Split)), one)
     return tuple(sorted(effects, key=effect_rank))
+
+
+def splits_of(effects: tuple[t.Effect, ...]) -> list[t.Split]:
+    """The `split` clauses among effects; a canonical rule has one, at the place of the first."""
+    return [effect for effect in effects if isinstance(effect, t.Split)]
 
 
 def effect_rank(effect: t.Effect) -> int:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from priorlang.diagnostics.span import Position, Span
 from priorlang.syntax import tree as t
-from priorlang.syntax.canonical import canonical
+from priorlang.syntax.canonical import canonical, splits_of
 
 
 @dataclass
@@ -69,6 +69,11 @@ def _hoist(document: t.Document, mapped: CommentMap) -> None:
     for other in models[1:]:
         for comments in (mapped.before, mapped.after):
             _move(comments, other.span, mapped.before, models[0].span)
+    for shaping in document.statements:
+        splits = splits_of(shaping.effects) if isinstance(shaping, t.Rule | t.Default) else []
+        for split in splits[1:]:
+            for comments in (mapped.before, mapped.after):
+                _move(comments, split.span, mapped.before, splits[0].span)
     for statement in canonical(document).statements:
         pieces = list(pieces_of(statement))
         if not pieces:

@@ -13,15 +13,17 @@ from typing import NamedTuple
 
 from priorlang.syntax.keywords import KEYWORDS
 
-_BETWEEN = re.compile(r"(?:\s+|#[^\n]*)*")
+_BETWEEN = r"(?:\s+|#[^\n]*)*+"
+_REST = re.compile(_BETWEEN)
 _TOKEN = re.compile(
-    r"([A-Za-z_][\w-]*)((?:[./][\w-]+)*)"
+    _BETWEEN + r"(?:([A-Za-z_][\w-]*)((?:[./][\w-]+)*)"
     r"|(\$[A-Za-z_][\w-]*)"
     r"|([0-9]+(?:\.[0-9]+)?)(?:(%)|([eE][+-]?[0-9]+))?"
     r'|("[^"\n]*")'
-    r"|(\.\.|<=|>=|[<>{}()|,:=])"
+    r"|(\.\.|<=|>=|[<>{}()|,:=]))"
 )
 _KINDS = {2: "NAME", 3: "REFERENCE", 4: "NUMBER", 5: "PERCENT", 6: "NUMBER", 7: "STRING"}
+_NUMERIC = frozenset({5, 6})
 _WORDS = {word: word.upper() for word in KEYWORDS}
 _SIGNS = {
     "{": "LBRACE",
@@ -61,24 +63,24 @@ def tokens_of(text: str) -> Iterator[Token]:
     Raises:
         UnreadableError: at a character that begins no token.
     """
-    between, match = _BETWEEN.match, _TOKEN.match
     place, line, line_start, end = 0, 1, 0, len(text)
-    previous = ""
+    previous, match = "", _TOKEN.match
     while place < end:
-        skipped = between(text, place).end()  # type: ignore[union-attr]
-        if skipped > place:
-            breaks = text.count("\n", place, skipped)
-            if breaks:
-                line += breaks
-                line_start = text.rfind("\n", place, skipped) + 1
-            place = skipped
-            if place == end:
-                return
         found = match(text, place)
         if found is None:
-            raise UnreadableError(place)
-        word = found[0]
+            rest = _REST.match(text, place)
+            if rest is None or rest.end() < end:
+                raise UnreadableError(place if rest is None else rest.end())
+            return
         group = found.lastindex or 0
+        start = found.start(1 if group == 2 else 4 if group in _NUMERIC else group)
+        if start > place:
+            breaks = text.count("\n", place, start)
+            if breaks:
+                line += breaks
+                line_start = text.rfind("\n", place, start) + 1
+            place = start
+        word = text[place : found.end()]
         if group == 8:
             kind = _SIGNS[word]
         elif group != 2:

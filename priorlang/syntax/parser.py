@@ -6,6 +6,7 @@ A node is built when its rule is complete, so no parse tree stands between the t
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import chain
 from typing import Any
 
 from priorlang.syntax.builder import Builder, Origin, Part
@@ -13,9 +14,18 @@ from priorlang.syntax.grammar_tables import RULES, STARTS, STATES
 from priorlang.syntax.lexer import Token, UnreadableError, tokens_of
 
 END = "$END"
-_METHODS: tuple[Callable[..., Any] | None, ...] = tuple(
-    getattr(Builder, method) if method else None for _, _, method, _ in RULES
-)
+_END_TOKEN = Token(END, "", -1, 0, 0)
+
+
+def _plan(
+    symbol: str, length: int, method: str, kept: tuple[tuple[int, str], ...]
+) -> tuple[str, int, tuple[tuple[int, str], ...], Callable[..., Any] | None, bool]:
+    """A rule with its method; one of a symbol that the builder has no method for only renames its one part."""
+    found: Callable[..., Any] | None = getattr(Builder, method) if hasattr(Builder, method) else None
+    return symbol, length, kept, found, bool(method) and found is None
+
+
+_RULES = tuple(_plan(*rule) for rule in RULES)
 
 
 class MisreadError(Exception):
@@ -44,61 +54,60 @@ def parse_text(text: str, symbol: str, origin: Origin) -> Any:
         MisreadError: the text is no such phrase.
     """
     builder = Builder(origin)
-    states = [STARTS[symbol]]
+    states, row = [STARTS[symbol]], STATES[STARTS[symbol]]
     values: list[Any] = []
     firsts: list[Token] = []
     lasts: list[Token] = []
     try:
-        for token in tokens_of(text):
+        for token in chain(tokens_of(text), (_END_TOKEN,)):
             kind = token.kind
             while True:
-                action = STATES[states[-1]].get(kind)
+                action = row.get(kind)
                 if action is None:
-                    raise MisreadError(token.offset, accepted(states))
+                    raise MisreadError(None if kind == END else token.offset, accepted(states))
                 if action >= 0:
                     break
-                _reduce(~action, builder, states, values, firsts, lasts)
+                produced, length, kept, method, renames = _RULES[~action]
+                if renames:
+                    states.pop()
+                else:
+                    begin = len(values) - length
+                    first, last = firsts[begin], lasts[-1]
+                    node: Any = _parts(kept, values, begin)
+                    if method is not None:
+                        node = method(builder, node, builder.between(first, last))
+                    del states[begin + 1 :], values[begin:], firsts[begin:], lasts[begin:]
+                    values.append(node)
+                    firsts.append(first)
+                    lasts.append(last)
+                action = STATES[states[-1]][produced]
+                states.append(action)
+                row = STATES[action]
+            if kind == END:
+                break
             states.append(action)
+            row = STATES[action]
             values.append(token)
             firsts.append(token)
             lasts.append(token)
     except UnreadableError as error:
         raise MisreadError(error.offset, frozenset()) from None
-    while (action := STATES[states[-1]].get(END)) is None or action < 0:
-        if action is None:
-            raise MisreadError(None, accepted(states))
-        _reduce(~action, builder, states, values, firsts, lasts)
     return values[-1]
 
 
-def _reduce(
-    rule: int,
-    builder: Builder,
-    states: list[int],
-    values: list[Any],
-    firsts: list[Token],
-    lasts: list[Token],
-) -> None:
-    """Put one node, or a list of parts for the rule above, in place of the parts of a complete rule."""
-    symbol, length, _, kept = RULES[rule]
-    method = _METHODS[rule]
-    begin = len(values) - length
+def _parts(kept: tuple[tuple[int, str], ...], values: list[Any], begin: int) -> list[Part]:
+    """The parts of a complete rule that count, with those of the lists among them in their place."""
     parts: list[Part] = []
     for position, kind in kept:
         value = values[begin + position]
-        if not kind.startswith("_"):
+        if kind[0] != "_":
             parts.append((kind, value))
         elif parts:
             parts.extend(value)
         else:
             # The list is the stack's own: a long enumeration grows in place.
             parts = value
-    first, last = firsts[begin], lasts[-1]
-    del states[begin + 1 :], values[begin:], firsts[begin:], lasts[begin:]
-    values.append(parts if method is None else method(builder, parts, builder.between(first, last)))
-    firsts.append(first)
-    lasts.append(last)
-    states.append(STATES[states[-1]][symbol])
+    return parts
 
 
 class Reading:

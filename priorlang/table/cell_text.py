@@ -8,9 +8,8 @@ from priorlang.diagnostics.finding import Finding, PriorError, Severity
 from priorlang.diagnostics.span import whole_file
 from priorlang.diagnostics.suggest import closest, listing
 from priorlang.semantics.describe import index_set
-from priorlang.semantics.spec import AttributeSpec, Spec
+from priorlang.semantics.spec import UNKNOWN, AttributeSpec, Spec
 from priorlang.syntax.phrases import quoted
-from priorlang.table.prior_table import UNKNOWN
 
 _PAIR = re.compile(r"""(?:"([^"]*)"|([^\s,"=]+))=(?:"([^"]*)"|([^\s,"]+))(?=[\s,]|$)""")
 _BETWEEN = re.compile(r"[\s,]*")

@@ -112,7 +112,7 @@ def _evaluate(spec: Spec, signature: NDArray[np.int64], active: tuple[tuple[int,
         for positions in active
     ]
     for layer_position, layer in enumerate(spec.model.routed):
-        for number in np.unique(signature[layer_position]).tolist():
+        for number in sorted(set(signature[layer_position].tolist())):
             key = (number, layer_position if varies[number] else -1)
             if key in priors:
                 continue

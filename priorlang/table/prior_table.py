@@ -9,16 +9,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from priorlang.semantics.spec import UNKNOWN
+
 if TYPE_CHECKING:
     from os import PathLike
 
-UNKNOWN = "unknown"
 UNSHAPED = -1
 
 
@@ -156,6 +156,8 @@ class PriorTable:
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the table; the same table gives the same bytes on any machine."""
+        from pathlib import Path
+
         from priorlang.table.storage import write_table
 
         write_table(self, Path(path))
@@ -167,6 +169,8 @@ class PriorTable:
         Raises:
             PriorError: the file is missing, is no prior table, or a byte of it is wrong.
         """
+        from pathlib import Path
+
         from priorlang.table.storage import read_table
 
         return read_table(Path(path))

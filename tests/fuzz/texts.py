@@ -1,4 +1,4 @@
-"""Texts to try: soups of the language's own words, and real files with damage."""
+"""Texts to try: soups of the language's own words, sentences of its grammar, and real files with damage."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from priorlang.syntax.keywords import KEYWORDS
+from tests.fuzz.sentences import program
 
 _FILES = Path(__file__).parents[1] / "files" / "language"
 _DOCS = Path(__file__).parents[2] / "docs" / "language.md"
@@ -104,11 +105,13 @@ def corpus() -> list[tuple[str, str]]:
 def text_of(rng: random.Random, files: list[tuple[str, str]]) -> tuple[str, str]:
     """One text to try, as (file name, text)."""
     kind = rng.random()
-    if kind < 0.15:
+    if kind < 0.1:
         return f"fuzz.{rng.choice(('prior', 'yaml'))}", _soup(rng)
-    if kind < 0.35:
+    if kind < 0.25:
         return "fuzz.prior", _HEAD + _soup(rng)
-    form, text = rng.choice(files)
+    if kind < 0.45:
+        return "fuzz.prior", program(rng)
+    form, text = ("prior", program(rng)) if kind < 0.55 else rng.choice(files)
     for _ in range(rng.choice((1, 1, 2, 3, 6))):
         text = rng.choice(_DAMAGES)(rng, text)
     return f"fuzz.{form}", text

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from dpsl.errors import AttachError
 from priorlang.diagnostics.suggest import closest, listing
-from priorlang.table.prior_table import UNKNOWN, TableAttribute
+from priorlang.semantics.spec import UNKNOWN
+from priorlang.table.prior_table import TableAttribute
 
 Codes: TypeAlias = Tensor | Sequence[str] | str
 IGNORED = -1

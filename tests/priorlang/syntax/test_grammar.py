@@ -120,7 +120,8 @@ def built(node: Tree[Token]) -> Any:
             parts.append(("claim" if claim else SYMBOLS.get(child.data, child.data), built(child)))
     meta = node.meta
     span = Origin("a").span(meta.line, meta.column, meta.end_line, meta.end_column)
-    return getattr(Builder(Origin("a")), node.data)(parts, span)
+    method = getattr(Builder(Origin("a")), node.data, None)
+    return parts[0][1] if method is None else method(parts, span)
 
 
 def ours_of(token: Token) -> OurToken:

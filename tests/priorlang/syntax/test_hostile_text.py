@@ -100,6 +100,18 @@ def test_many_mistakes_end() -> None:
     assert "what follows was not looked at" in findings[-1].message
 
 
+def test_long_gaps_are_passed_over_once() -> None:
+    for gap in (" ", "\n", "#\n", " # x\n\t"):
+        assert said(HEAD + gap * 20_000 + "?")[0][0] == "syntax-error"
+
+
+def test_an_attribute_without_a_member_of_its_own_is_only_a_duplicate() -> None:
+    assert said(HEAD + "attribute kind { a { a } }\nrule r: for kind a unshaped\n")[0] == (
+        "duplicate-name",
+        6,
+    )
+
+
 def test_aliases_are_bounded() -> None:
     layers = ["x0: &x0 [a, a, a, a, a, a, a, a, a, a]"]
     layers += [f"x{i}: &x{i} [{', '.join([f'*x{i - 1}'] * 10)}]" for i in range(1, 9)]

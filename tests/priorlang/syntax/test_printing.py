@@ -99,6 +99,13 @@ def test_what_yaml_cannot_say_is_refused(text: str) -> None:
     assert refused.value.findings[0].name == "duplicate-name"
 
 
+def test_a_rule_that_splits_twice_is_printed_with_one_split() -> None:
+    text = HEAD + "rule a: split by task # why\n split by modality, task prefer 0 by 1\n"
+    printed = rewritten(SourceFile("a.prior", text), "a.yaml")
+    assert "split: [task, modality]  # why" in printed
+    assert formatted(SourceFile("a.yaml", printed)) == printed
+
+
 def test_a_broken_file_is_not_formatted() -> None:
     with pytest.raises(PriorError):
         formatted(SourceFile("a.prior", HEAD + "rule a: prefer 0 bye 1\n"))

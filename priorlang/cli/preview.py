@@ -63,6 +63,8 @@ def command(
         raise click.UsageError(f"OUT ends in .html or .png, and {output} does not")
     try:
         side = load_subject(file, parse_settings(settings), given_by(model_config)).side
+        if side.is_nothing:
+            raise click.UsageError(f"there is no prior in {file}")
         selection = everything(side.table) if cells is None else parse_selection(side.table, cells)
         view = view_of(side.table, selection, _shares(side, shares))
         chosen = [_triple(text, view.experts) for text in triples] or (

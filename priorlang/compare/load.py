@@ -17,6 +17,7 @@ from priorlang.phases import Prior
 from priorlang.semantics.exact import ExactValue
 from priorlang.syntax.source import SourceFile, read_source
 from priorlang.table.prior_table import PriorTable, TableHeader
+from priorlang.training import is_training_file
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,8 @@ def load_subject(
     if place.suffix == ".safetensors":
         return Subject(Side(path, PriorTable.load(place)))
     source = read_source(path)
+    if source.is_yaml and is_training_file(source):
+        raise PriorError([_refused(path, f"{path} is a training file; name the prior that it trains with")])
     if stands_at is not None:
         source = SourceFile(stands_at, source.text)
     prior = Prior(source, settings, model)
@@ -83,7 +86,7 @@ def _load_run(folder: Path) -> Subject:
     table_file = folder / "prior.safetensors"
     if not table_file.is_file():
         message = f"{folder} is no run folder with a prior: it has no prior.safetensors"
-        raise PriorError([Finding("missing-file", Severity.ERROR, message, whole_file(str(folder)))])
+        raise PriorError([_refused(str(folder), message)])
     table = PriorTable.load(table_file)
     source = next(
         (folder / name for name in ("prior.prior", "prior.yaml") if (folder / name).is_file()), None
@@ -96,3 +99,7 @@ def _load_run(folder: Path) -> Subject:
             # The source may stand on imports that lie elsewhere; the table says everything that counts.
             spec = None
     return Subject(Side(str(folder), table, spec), folder)
+
+
+def _refused(path: str, message: str) -> Finding:
+    return Finding("unreadable-file", Severity.ERROR, message, whole_file(path))

@@ -135,6 +135,8 @@ def _same_change(
     regrouped = _regrouped(grid).ravel()
     width = int(new.max(initial=0)) + 3
     keys = 2 * ((old + 2) * width + (new + 2)) + regrouped
+    if not keys.size:
+        return
     order = np.argsort(keys, kind="stable")
     starts = np.flatnonzero(np.diff(keys[order], prepend=-1))
     for places in np.split(order, starts[1:]):

@@ -44,6 +44,9 @@ class Change:
     @property
     def kl(self) -> str:
         """KL of a cell in nats, from the least to the largest."""
+        old, new = self.regions[0].alpha
+        if old is None or new is None or len(old) != len(new):
+            return "undefined between different experts"
         found = sorted(region.kl for region in self.regions if region.kl is not None)
         if not found or len(found) < len(self.regions):
             return "beyond measure"
@@ -102,6 +105,8 @@ def pooling_words(change: Change) -> str:
     if not change.regions[0].regrouped:
         return ""
     old, new = (sum(region.populations[side] for region in change.regions) for side in (0, 1))
+    if old == new:
+        return "tokens pooled with others than before"
     return f"tokens pooled otherwise: {_populations(old)} → {_populations(new)}"
 
 

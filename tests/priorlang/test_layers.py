@@ -67,7 +67,9 @@ LOWER_MAY_NOT = {
     "routing": {"checks", "compare", "fit", "cli"},
     "fit": {"compare", "cli"},
     "checks": {"compare", "cli"},
-    "compare": {"cli"},
+    "compare": {"preview", "cli"},
+    "pages": {"syntax", "semantics", "table", "checks", "routing", "compare", "fit", "preview", "cli"},
+    "preview": {"compare", "fit", "cli"},
 }
 
 

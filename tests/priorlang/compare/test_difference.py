@@ -268,6 +268,9 @@ def test_a_side_without_a_prior() -> None:
         assert {region.state for region in found.regions} == {states}
         assert found.changed_cells == found.total_cells == 8
         assert len(found.rules.added) + len(found.rules.removed) == 2
+    nothing = compare(NOTHING, NOTHING)
+    assert nothing.identical
+    assert not nothing.regions
 
 
 def test_a_kl_that_no_float_holds_is_left_out() -> None:

@@ -107,3 +107,24 @@ def test_every_form_of_the_command_says_the_same(tmp_path: Path) -> None:
     assert document["cells"]["changed"] == 360
     assert CliRunner().invoke(cli, ["diff", files[0]]).exit_code == 2
     assert CliRunner().invoke(cli, ["diff", *files, files[0]]).exit_code == 2
+
+
+def test_other_experts_and_other_pools_have_words_of_their_own() -> None:
+    more = many("0.5").replace("experts = 32", "experts = 33")
+    assert "KL undefined between different experts" in difference_text(difference(many("0.5"), more), None)
+    assert "| undefined between different experts |" in difference_markdown(
+        difference(many("0.5"), more), None
+    )
+    pooled = "rule r0: for dataset d0 weight 0.01 split by dataset\n"
+    before = many("0.5", sets=1).split("rule")[0].replace("{ d0 }", "{ d0, d1 }")
+    assert "tokens pooled otherwise" in difference_text(
+        difference(before, before + pooled.replace("for dataset d0 ", "")), None
+    )
+
+
+def test_a_training_file_is_no_prior(tmp_path: Path) -> None:
+    path = tmp_path / "train.yaml"
+    path.write_text("model_name_or_path: a\nprior: a.prior\noutput_dir: out\n")
+    for words in (["diff", str(path), str(path)], ["preview", str(path), "-o", str(tmp_path / "o.html")]):
+        result = CliRunner().invoke(cli, words)
+        assert (result.exit_code, "is a training file" in result.output) == (2, True)

@@ -9,6 +9,7 @@ Dimensions: N tokens, K experts, Q buckets, B bins, M = K·Q·B.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -54,11 +55,21 @@ class CarriedHistogram:
         kernels: Kernels = "torch",
     ) -> CarriedHistogram:
         """Count ℓ, over all ranks of a group, each of which must call this."""
-        ends_2KQ = ends(ell_KN, bucket_N, buckets)
+        return cls.counting(
+            ends(ell_KN, bucket_N, buckets),
+            lambda lattice: counted(ell_KN, bucket_N, lattice, kernels),
+            group,
+        )
+
+    @classmethod
+    def counting(
+        cls, ends_2KQ: Tensor, counted_on: Callable[[Lattice], Tensor], group: ProcessGroup | None
+    ) -> CarriedHistogram:
+        """Count on the lattice of the ends of all ranks, by a function that counts this rank's tokens."""
         if group is not None:
             dist.all_reduce(ends_2KQ, dist.ReduceOp.MAX, group=group)
         lattice = Lattice.spanning(ends_2KQ)
-        counts_KQB = counted(ell_KN, bucket_N, lattice, kernels)
+        counts_KQB = counted_on(lattice)
         if group is not None:
             dist.all_reduce(counts_KQB, group=group)
         return cls(ends_2KQ, lattice, counts_KQB, counts_KQB[0].sum(-1))
@@ -113,7 +124,7 @@ class HistogramCdf:
     Attributes:
         coordinate_KN: where each token stands: ℓ, or a pseudo-random position in [0, 1).
         bins: which bin that is.
-        target_2M: the target at the lower edge of each bin, and how much it grows to the upper one.
+        target_2M: see `target_table`.
         own: the tokens counted, of all ranks, without those carried.
         whole: those carried included.
     """
@@ -134,12 +145,7 @@ class HistogramCdf:
         whole: CarriedHistogram,
     ) -> HistogramCdf:
         """The CDF of the whole, at the tokens of ℓ."""
-        counts_KQB = whole.counts_KQB
-        below_KQB = counts_KQB.cumsum(-1, dtype=torch.int32).sub_(counts_KQB)
-        # In float64 at first: float32 counts whole numbers to 2²⁴ only.
-        factor_Q1 = scale.factor_Q.double()[:, None]
-        lower_KQB = (below_KQB + scale.offset) * factor_Q1
-        target_2M = torch.stack([lower_KQB, (counts_KQB - 1) * factor_Q1]).flatten(1).to(ell_KN.dtype)
+        target_2M = target_table(whole.counts_KQB, scale, ell_KN.dtype)
         bins, coordinate_KN = Bins.on(whole.lattice, ell_KN.dtype), ell_KN
         tied_KQ = whole.lattice.tied_KQ
         if ell_KN.device.type != "cpu" or bool(tied_KQ.any()):
@@ -160,6 +166,15 @@ class HistogramCdf:
         )
         target_KN: Tensor = lower_KN.addcmul_(growth_KN, within_KN)
         return target_KN
+
+
+def target_table(counts_KQB: Tensor, scale: TargetScale, dtype: torch.dtype) -> Tensor:
+    """The target at the lower edge of each bin, and how much it grows to the upper one [2, M]."""
+    below_KQB = counts_KQB.cumsum(-1, dtype=torch.int32).sub_(counts_KQB)
+    # In float64 at first: float32 counts whole numbers to 2²⁴ only.
+    factor_Q1 = scale.factor_Q.double()[:, None]
+    lower_KQB = (below_KQB + scale.offset) * factor_Q1
+    return torch.stack([lower_KQB, (counts_KQB - 1) * factor_Q1]).flatten(1).to(dtype)
 
 
 @dataclass(frozen=True, eq=False)

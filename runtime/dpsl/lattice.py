@@ -36,8 +36,7 @@ def ends(ell_KN: Tensor, bucket_N: Tensor, buckets: int) -> Tensor:
     Those of several parts combine by `torch.maximum`, or one all-reduce.
     """
     if buckets == 1 and len(bucket_N):
-        low_K, high_K = torch.aminmax(ell_KN, dim=1)
-        return torch.stack([-low_K, high_K]).clamp_(-CLIP, CLIP)[..., None]
+        return torch.stack([-ell_KN.amin(1), ell_KN.amax(1)]).clamp_(-CLIP, CLIP)[..., None]
     ends_2KQ = ell_KN.new_full((2, len(ell_KN), buckets), -torch.inf)
     for block in token_blocks(len(bucket_N), len(ell_KN), ell_KN.device):
         index_KN = bucket_N[block].expand_as(ell_KN[:, block])

@@ -28,16 +28,16 @@ from dpsl.arguments import (
     check_population,
     log_probabilities,
 )
-from dpsl.blocks import token_blocks
-from dpsl.ecdf import EmpiricalCdf, RankMethod, Target, empirical_cdf
-from dpsl.histogram import CarriedHistogram, HistogramCdf
+from dpsl.ecdf import RankMethod, Target
+from dpsl.histogram import CarriedHistogram
 from dpsl.kernels import Kernels, chosen
-from dpsl.kernels.compiled import using
 from dpsl.marginals import BetaMarginals
-from dpsl.one_vs_rest import OneVsRest, gradient_to_logits, one_vs_rest
+from dpsl.ranked import TorchRanked, observed, working_dtype
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
+
+    from dpsl.kernels.triton_loss import TritonRanked
 
 
 def dirichlet_prior_shaping_loss(
@@ -133,8 +133,12 @@ def shaping_loss_and_gradient(
     min_population: int = 1,
     group: ProcessGroup | None = None,
     carried: CarriedHistogram | None = None,
+    layers: int = 1,
 ) -> ShapingResult:
     """Value and gradient of the shaping loss of one router, outside autograd. Arguments are not checked.
+
+    Several routers with the same number of experts are one call, which on a GPU is three launches for all of
+    them: their tokens stand one layer after another, each layer with populations of its own.
 
     With a group the populations span its ranks. Every rank must call this, with or without tokens. Its
     gradient is multiplied by the group's size, because data parallelism averages gradients over ranks.
@@ -154,78 +158,39 @@ def shaping_loss_and_gradient(
         carried: histogram of tokens of other micro-batches, of the P populations. These tokens are ranked
             among them, and B counts both, while value and gradient sum over these tokens alone: so those of
             micro-batches add up to those of the whole. Needs ranks="histogram".
+        layers: routers, each with P / layers of the populations; the value is the sum over them.
     """
     with torch.no_grad():
-        tokens, experts = logits_NK.shape
+        ignored_N = population_N < 0
+        row_N = row_N.masked_fill(ignored_N, 0)
         kernels = _kernels(logits_NK, marginals, ranks)
-        idle = (population_N < 0).nonzero().squeeze(1)
-        bucket_N, buckets = _buckets(population_N, populations, len(idle), group)
-        row_N = row_N.index_fill(0, idle, 0)
-        routing, nonfinite = _routing(logits_NK, idle, kernels)
-        ell_KN = routing.ell_KN
-        ecdf = empirical_cdf(
-            ell_KN, bucket_N, buckets,
+        ranked = _ranked(kernels).of(
+            logits_NK, row_N, population_N, marginals, populations,
             target=target, ranks=ranks, group=group, carried=carried, kernels=kernels,
         )  # fmt: skip
 
-        tokens_P = ecdf.sizes()[:populations]
+        tokens_P = ranked.sizes()
         smallest = max(min_population, 2 if target == "ustat" else 1)
-        per_token_P = _per_token_coefficient(tokens_P, smallest, reduction)
-        weight_N = ell_KN.new_ones(tokens) if weight_R is None else weight_R.to(ell_KN)[row_N]
-        coefficient_N = torch.cat([per_token_P, per_token_P.new_zeros(1)])[bucket_N].to(ell_KN) * weight_N
+        per_token_P = _per_token_coefficient(tokens_P, smallest, reduction, layers)
+        dtype = working_dtype(logits_NK)
+        weight_N = torch.ones_like(row_N, dtype=dtype) if weight_R is None else weight_R.to(dtype)[row_N]
+        bucket_N = population_N.masked_fill(ignored_N, populations)
+        coefficient_N = torch.cat([per_token_P, per_token_P.new_zeros(1)])[bucket_N].to(dtype) * weight_N
         if group is not None:
             coefficient_N *= dist.get_world_size(group)
-
-        learned = marginals.shape_slopes
-        gradient_RK = learned.nothing() if learned is not None else None
-        squared_N = ell_KN.new_empty(tokens)
-        compare, carry_back = using(kernels, _compare), using(kernels, _carry_back)
-        for block in token_blocks(tokens, experts, ell_KN.device, kernels):
-            own = OneVsRest(ell_KN[:, block], routing.top_1N[:, block])
-            distance_KN, slope_KN = compare(
-                own.ell_KN, ecdf.coordinate_KN[:, block], bucket_N[block], row_N[block], ecdf, marginals
-            )
-            if learned is not None and gradient_RK is not None:
-                by_cdf_KN = 2 * coefficient_N[block] * distance_KN
-                gradient_RK += learned.gradient_to_alpha(own.ell_KN, by_cdf_KN, row_N[block])
-            # Each block of ℓ makes room for its gradient.
-            ell_KN[:, block], squared_N[block] = carry_back(distance_KN, slope_KN, *own, coefficient_N[block])
-        gradient_KN = ell_KN.index_fill_(1, idle, 0.0)
-        squared_N.index_fill_(0, idle, 0.0)
+        gradient_NK, squared_N, gradient_RK = ranked.gradient(coefficient_N)
 
         sums_2P = _sums(torch.stack([squared_N, squared_N * weight_N]), bucket_N, populations, group)
         value_P = torch.where(per_token_P > 0, sums_2P[0] / tokens_P.clamp(min=1), 0.0)
         return ShapingResult(
-            value=(per_token_P * sums_2P[1]).sum().to(ell_KN.dtype),
-            gradient_NK=gradient_KN.t(),
-            value_P=value_P.to(ell_KN.dtype),
+            value=(per_token_P * sums_2P[1]).sum().to(dtype),
+            gradient_NK=gradient_NK,
+            value_P=value_P.to(dtype),
             tokens_P=tokens_P,
-            nonfinite=nonfinite,
-            histogram=ecdf.own.first(populations) if isinstance(ecdf, HistogramCdf) else None,
+            nonfinite=squared_N.isnan().sum(),
+            histogram=ranked.histogram(),
             gradient_RK=gradient_RK,
         )
-
-
-def _compare(
-    ell_KN: Tensor,
-    coordinate_KN: Tensor,
-    bucket_N: Tensor,
-    row_N: Tensor,
-    ecdf: EmpiricalCdf,
-    marginals: BetaMarginals,
-) -> tuple[Tensor, Tensor]:
-    """F − t and h = dF/dℓ."""
-    cdf_NK, slope_NK = marginals.evaluate(ell_KN.t(), row_N)
-    return cdf_NK.t().sub_(ecdf.target(coordinate_KN, bucket_N)), slope_NK.t()
-
-
-def _carry_back(
-    distance_KN: Tensor, slope_KN: Tensor, ell_KN: Tensor, top_1N: Tensor, coefficient_N: Tensor
-) -> tuple[Tensor, Tensor]:
-    """The gradient with respect to the logits, and Σ_k (F − t)²."""
-    squared_N = distance_KN.square().sum(0)
-    upstream_KN = slope_KN * distance_KN * (2 * coefficient_N)
-    return gradient_to_logits(upstream_KN, OneVsRest(ell_KN, top_1N)), squared_N
 
 
 def observe(
@@ -240,43 +205,26 @@ def observe(
         group: ranks that share their populations, each of which must call this.
     """
     with torch.no_grad():
-        idle = (population_N < 0).nonzero().squeeze(1)
-        bucket_N, buckets = _buckets(population_N, populations, len(idle), group)
         kernels = _kernels(logits_NK, None, "histogram")
-        routing, _ = _routing(logits_NK, idle, kernels)
-        counts = CarriedHistogram.of(routing.ell_KN, bucket_N, buckets, group, kernels)
-        return counts.first(populations)
+        if kernels == "triton":
+            from dpsl.kernels import triton_loss
+
+            return triton_loss.observed(logits_NK, population_N, populations, group)
+        return observed(logits_NK, population_N, populations, group, kernels)
 
 
 def _kernels(logits_NK: Tensor, marginals: BetaMarginals | None, ranks: RankMethod) -> Kernels:
     tables = marginals is None or marginals.tables is not None
-    return chosen(logits_NK.numel(), logits_NK.device, tables=tables, histogram=ranks == "histogram")
+    learned = marginals is not None and marginals.shape_slopes is not None
+    return chosen(logits_NK, tables=tables, histogram=ranks == "histogram", learned=learned)
 
 
-def _buckets(
-    population_N: Tensor, populations: int, idle: int, group: ProcessGroup | None
-) -> tuple[Tensor, int]:
-    """The bucket of each token, and their number: a last one takes ignored tokens, where there may be any."""
-    # Ranks of a group must agree on the buckets, whether or not each has tokens to ignore.
-    buckets = populations + (1 if idle or group is not None else 0)
-    return population_N.masked_fill(population_N < 0, populations), buckets
+def _ranked(kernels: Kernels) -> type[TorchRanked] | type[TritonRanked]:
+    if kernels != "triton":
+        return TorchRanked
+    from dpsl.kernels.triton_loss import TritonRanked
 
-
-def _routing(logits_NK: Tensor, idle: Tensor, kernels: Kernels) -> tuple[OneVsRest, Tensor]:
-    """One-vs-rest logits in the working precision, 0 for idle tokens; and how many others are not finite."""
-    tokens, experts = logits_NK.shape
-    ell_KN = logits_NK.new_empty((experts, tokens), dtype=working_dtype(logits_NK))
-    top_1N = torch.empty((1, tokens), dtype=torch.int64, device=logits_NK.device)
-    transposed, to_ell = using(kernels, _transposed), using(kernels, one_vs_rest)
-    for block in token_blocks(tokens, experts, ell_KN.device, kernels):
-        ell_KN[:, block], top_1N[:, block] = to_ell(transposed(logits_NK[block].t(), ell_KN.dtype))
-    ell_KN.index_fill_(1, idle, 0.0)
-    return OneVsRest(ell_KN, top_1N), ell_KN[0].isnan().sum()
-
-
-def _transposed(logits_KN: Tensor, dtype: torch.dtype) -> Tensor:
-    # Apart from what follows, whose compiled loops then run along contiguous memory.
-    return logits_KN.to(dtype).contiguous()
+    return TritonRanked
 
 
 def _sums(values_2N: Tensor, bucket_N: Tensor, populations: int, group: ProcessGroup | None) -> Tensor:
@@ -288,19 +236,17 @@ def _sums(values_2N: Tensor, bucket_N: Tensor, populations: int, group: ProcessG
     return sums_2Q[:, :-1]
 
 
-def _per_token_coefficient(tokens_P: Tensor, smallest: int, reduction: Reduction) -> Tensor:
-    """The share over B of each population, float64; 0 for populations left out."""
-    kept_P = tokens_P >= smallest
-    tokens_P = tokens_P.double()
+def _per_token_coefficient(tokens_P: Tensor, smallest: int, reduction: Reduction, layers: int) -> Tensor:
+    """The share over B of each population within its layer, float64; 0 for populations left out."""
+    tokens_LP = tokens_P.view(layers, -1)
+    kept_LP = tokens_LP >= smallest
+    tokens_LP = tokens_LP.double()
     if reduction == "tokens":
-        return kept_P / (tokens_P * kept_P).sum().clamp(min=1)
-    each_P = kept_P / tokens_P.clamp(min=1)
-    return each_P if reduction == "sum" else each_P / kept_P.sum().clamp(min=1)
-
-
-def working_dtype(logits: Tensor) -> torch.dtype:
-    """What logits are computed in: float64 if they are, else float32."""
-    return torch.float64 if logits.dtype == torch.float64 else torch.float32
+        return (kept_LP / (tokens_LP * kept_LP).sum(1, keepdim=True).clamp(min=1)).flatten()
+    each_LP = kept_LP / tokens_LP.clamp(min=1)
+    if reduction == "mean":
+        each_LP = each_LP / kept_LP.sum(1, keepdim=True).clamp(min=1)
+    return each_LP.flatten()
 
 
 class _ShapingLoss(torch.autograd.Function):

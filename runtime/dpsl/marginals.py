@@ -187,7 +187,7 @@ class MarginalTables:
         step_KN = _at(self.step_P, pair_KN, dtype)
         x_KN = (ell_KN - _at(self.lo_P, pair_KN, dtype)).div_(step_KN)
         inside_KN = x_KN.clamp(0, INTERVALS)
-        interval_KN = inside_KN.int().clamp_(max=INTERVALS - 1)
+        interval_KN = inside_KN.int().clamp_(0, INTERVALS - 1)  # NaN becomes any integer
         t_KN = inside_KN - interval_KN
         index_M = interval_KN.add_((pair_KN * INTERVALS).int()).reshape(-1)
         f0, c0, c1, c2 = (

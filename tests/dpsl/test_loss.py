@@ -375,3 +375,37 @@ def test_carried_histograms_make_micro_batches_the_whole() -> None:
         assert torch.equal(part.histogram.counts_KQB, seen[own].counts_KQB)
     assert value == pytest.approx(whole.value.item(), rel=1e-5)
     torch.testing.assert_close(torch.cat(gradients), whole.gradient_NK, rtol=1e-5, atol=1e-9)
+
+
+@pytest.mark.parametrize("reduction", ["tokens", "sum", "mean"])
+def test_layers_of_one_call_are_as_many_calls(reduction: str) -> None:
+    logits, population = draw(90, 3).float(), torch.arange(90) % 3 - 1
+    marginals = BetaMarginals.from_alpha(ALPHA_PK, torch.float32)
+    options: dict[str, Any] = {"ranks": "histogram", "reduction": reduction}
+    apart = [
+        shaping_loss_and_gradient(logits[part], population[part], population[part], marginals, populations=2, **options)
+        for part in (slice(0, 50), slice(50, 90))
+    ]  # fmt: skip
+    shifted = torch.where((torch.arange(90) < 50) | (population < 0), population, population + 2)
+    joined = shaping_loss_and_gradient(
+        logits, population, shifted, marginals, populations=4, layers=2, **options
+    )
+    torch.testing.assert_close(joined.value, apart[0].value + apart[1].value)
+    torch.testing.assert_close(joined.gradient_NK, torch.cat([part.gradient_NK for part in apart]))
+    torch.testing.assert_close(joined.value_P, torch.cat([part.value_P for part in apart]))
+
+
+@pytest.mark.parametrize("ranks", ["sort", "histogram"])
+def test_what_is_not_finite_is_counted(ranks: str) -> None:
+    logits, population = draw(20, 3).float(), torch.arange(20) % 4 - 1
+    logits[0] = torch.nan  # ignored
+    logits[1, 0], logits[2, 1] = torch.nan, torch.inf
+    logits[3, 2] = -torch.inf  # a masked expert
+    marginals = BetaMarginals.from_alpha(ALPHA_PK, torch.float32)
+    result = shaping_loss_and_gradient(logits, population, population, marginals, populations=3, ranks=ranks)
+    assert result.nonfinite == 2
+    assert result.value.isnan()
+    logits[1:3] = 0
+    result = shaping_loss_and_gradient(logits, population, population, marginals, populations=3, ranks=ranks)
+    assert result.nonfinite == 0
+    assert result.gradient_NK.isfinite().all()

@@ -18,7 +18,7 @@ import shutil
 from importlib.util import find_spec
 from typing import Literal, get_args
 
-import torch
+from torch import Tensor
 
 Kernels = Literal["torch", "compile", "triton"]
 
@@ -28,14 +28,14 @@ WORTHWHILE = 2**19
 """Tokens × experts of a call from which compiling pays within some thousand calls."""
 
 
-def chosen(elements: int, device: torch.device, *, tables: bool, histogram: bool) -> Kernels:
+def chosen(logits_NK: Tensor, *, tables: bool, histogram: bool, learned: bool) -> Kernels:
     """The kernels for one call.
 
     Args:
-        elements: tokens × experts.
-        device: of the logits.
+        logits_NK: what the call is about.
         tables: the marginals are float32 tables, not exact values.
         histogram: ranks are by histogram.
+        learned: α gets a gradient.
 
     Raises:
         ValueError: DPSL_KERNELS names none.
@@ -43,11 +43,12 @@ def chosen(elements: int, device: torch.device, *, tables: bool, histogram: bool
     wanted = os.environ.get(VARIABLE, "auto")
     if wanted not in ("auto", *get_args(Kernels)):
         raise ValueError(f"{VARIABLE} must be auto, torch, compile or triton, not {wanted!r}")
-    if not tables or not elements or wanted == "torch":
+    if not tables or not logits_NK.numel() or wanted == "torch":
         return "torch"
-    if histogram and (wanted == "triton" or (wanted == "auto" and device.type == "cuda" and _has_triton())):
+    on_gpu = logits_NK.device.type == "cuda"
+    if histogram and not learned and (wanted == "triton" or (wanted == "auto" and on_gpu and _has_triton())):
         return "triton"
-    large = elements >= WORTHWHILE and device.type == "cpu" and _has_compiler()
+    large = logits_NK.numel() >= WORTHWHILE and not on_gpu and _has_compiler()
     return "compile" if wanted == "compile" or (wanted == "auto" and large) else "torch"
 
 

@@ -26,6 +26,7 @@ class Redundancy:
         self.spec = spec
         self.needless = set(range(len(spec.rules)))
         self.acts: dict[int, Witness] = {}
+        self._meek_R = np.array([not (r.overrides or r.overrides_all) for r in spec.rules], dtype=np.bool_)
         self._splits = sorted(spec.default.split.union(*(rule.split for rule in spec.rules)))
         self._split_RS = np.array(
             [[attribute in rule.split for attribute in self._splits] for rule in spec.rules], dtype=np.bool_
@@ -33,14 +34,11 @@ class Redundancy:
 
     def see(self, block: Block) -> None:
         """Take note of a block."""
-        self._drop_obvious(block)
-        for rule in sorted(self.needless):
-            cells = np.flatnonzero(block.matching_Rn[rule])
-            if not len(cells):
-                continue
-            if rule not in self.acts and block.asked.active_Rn[rule].any():
-                cell = int(block.asked.active_Rn[rule].argmax())
-                self.acts[rule] = witness(self.spec, block.layer, block.token_class(cell))
+        idle = self._drop_obvious(block)
+        may_R = np.where(self._meek_R, block.acts, block.matching_Rn.any(axis=1))
+        for rule in sorted((self.needless - idle).intersection(np.flatnonzero(may_R).tolist())):
+            acts_n = block.asked.active_Rn[rule] if self._meek_R[rule] else block.matching_Rn[rule]
+            cells = np.flatnonzero(acts_n)
             if self._changes(block, rule, cells[:FIRST_LOOK]) or self._changes(
                 block, rule, cells[FIRST_LOOK:]
             ):
@@ -61,15 +59,25 @@ class Redundancy:
             if position in self.needless and position in self.acts
         ]
 
-    def _drop_obvious(self, block: Block) -> None:
-        """Rules that override nothing, write no base, and push some expert in a shaped cell, are needed."""
-        amounts = block.amounts
-        plain_R = (amounts.prefer_RE != amounts.avoid_RE).any(axis=1) & (amounts.base_R < 0)
-        for rule in list(self.needless):
-            stated = self.spec.rules[rule]
-            plain = plain_R[rule] and not stated.overrides and not stated.overrides_all
-            if plain and (block.asked.active_Rn[rule] & block.asked.shaped_n).any():
-                self.needless.discard(rule)
+    def _drop_obvious(self, block: Block) -> set[int]:
+        """Drop rules that override nothing, write no base and push some expert; and name those that are idle here.
+
+        A rule that overrides nothing is idle where it says what the default says: others cannot write anything else
+        to its cells, or they would clash.
+        """
+        amounts, default = block.amounts, self.spec.default
+        pushes_R = (amounts.prefer_RE != amounts.avoid_RE).any(axis=1)
+        needed_R = pushes_R & (amounts.base_R < 0) & self._meek_R & (block.first_acting >= 0)
+        self.needless.difference_update(np.flatnonzero(needed_R).tolist())
+        for rule in (self.needless - self.acts.keys()).intersection(np.flatnonzero(block.acts).tolist()):
+            cell = int(block.asked.active_Rn[rule].argmax())
+            self.acts[rule] = witness(self.spec, block.layer, block.token_class(cell))
+        if default.unshaped is not None:
+            return set()
+        idle_R = self._meek_R & ~pushes_R & ~amounts.unshaped_R & ~self._split_RS.any(axis=1)
+        idle_R &= (amounts.base_R < 0) | (amounts.base_R == amounts.default_base)
+        idle_R &= (amounts.weight_R < 0) | (amounts.weight_R == amounts.default_weight)
+        return set(np.flatnonzero(idle_R).tolist())
 
     def _changes(self, block: Block, rule: int, cells: NDArray[np.int64]) -> bool:
         """Whether some of these cells asks for something else without the rule."""

@@ -10,6 +10,8 @@ from priorlang.diagnostics.finding import Finding, Severity
 from priorlang.table.cells import MAXIMUM_CONCENTRATIONS
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from priorlang.semantics.spec import Spec
     from priorlang.table.blocks import Block
 
@@ -30,12 +32,10 @@ class Size:
     def see(self, block: Block) -> None:
         """Take note of a block."""
         asked = block.asked
-        self.used.update(np.flatnonzero(asked.active_Rn.any(axis=1)).tolist())
+        self.used.update(np.flatnonzero(block.acts).tolist())
         shaped_n = asked.shaped_n
         rows = np.column_stack([block.alpha[shaped_n], block.weights[shaped_n]])
-        size = rows.shape[1] * rows.itemsize
-        raw = rows.tobytes()
-        self.distinct.update(hash(raw[start : start + size]) for start in range(0, len(raw), size))
+        self.distinct.update(_hashes(rows).tolist())
 
     def findings(self) -> list[Finding]:
         """What the blocks came to."""
@@ -48,3 +48,20 @@ class Size:
     def is_too_large(self) -> bool:
         """Whether there are more priors than a table takes: no need to look further."""
         return len(self.distinct) * self.spec.model.experts > MAXIMUM_CONCENTRATIONS
+
+
+def _hashes(rows: NDArray[np.float64]) -> NDArray[np.uint64]:
+    """A 64-bit hash of each row, the same in every process."""
+    found = np.zeros(len(rows), dtype=np.uint64)
+    with np.errstate(over="ignore"):
+        for column in np.ascontiguousarray(rows.T).view(np.uint64):
+            # The mixer of SplitMix64: decimals leave the low bits of a float empty.
+            found = found * _ODD[0] + column
+            found = (found ^ (found >> _SHIFTS[0])) * _ODD[1]
+            found = (found ^ (found >> _SHIFTS[1])) * _ODD[2]
+            found ^= found >> _SHIFTS[2]
+    return found
+
+
+_ODD = np.array([0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB], dtype=np.uint64)
+_SHIFTS = np.array([30, 27, 31], dtype=np.uint64)

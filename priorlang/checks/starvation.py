@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from priorlang.checks.shares import GroupShares
     from priorlang.semantics.spec import Spec
     from priorlang.table.blocks import Block
+    from priorlang.table.matching import Matching
 
 SHORTFALL = 0.25
 """D above which a layer asks too many of its tokens for too few experts."""
@@ -57,9 +58,8 @@ class _Starved:
 
     preferred: float
     experts: tuple[int, ...]
-    where: Witness
-    share: NDArray[np.float64]
-    """[L], of all tokens, those that the rule starves in each layer."""
+    layer: int
+    group: int
 
 
 class Starvation:
@@ -68,12 +68,17 @@ class Starvation:
     def __init__(self, spec: Spec, shares: GroupShares | None) -> None:
         self.spec = spec
         self.shares = shares
+        self.matching: Matching | None = None
         self.starved: dict[int, _Starved] = {}
         self.shortfall_L = np.zeros(len(spec.model.routed))
+        self.share: dict[int, NDArray[np.float64]] = {}
+        """Rule → of all tokens, those that it starves in each layer, [L]."""
         self.part: dict[int, NDArray[np.float64]] = {}
+        """Rule → its part of the shortfall, [L]."""
 
     def see(self, block: Block) -> None:
         """Take note of a block."""
+        self.matching = block.space.matching
         cells = np.flatnonzero(block.asked.shaped_n)
         preferred_n = preferred_experts(block.alpha[cells])
         top_k = self.spec.model.top_k
@@ -82,22 +87,34 @@ class Starvation:
         if not len(cells):
             return
         blamed_n = preferring(block, cells)
-        share_n = self.shares.fraction_G[block.groups_n[cells]] if self.shares else np.zeros(len(cells))
-        layers = list(block.layers)
-        for rule in np.unique(blamed_n).tolist():
-            mine = np.flatnonzero(blamed_n == rule)
-            worst = mine[int(np.argmin(preferred_n[mine]))]
+        worst_first = np.argsort(preferred_n, kind="stable")
+        rules, first = np.unique(blamed_n[worst_first], return_index=True)
+        for rule, worst in zip(rules.tolist(), worst_first[first].tolist(), strict=True):
             known = self.starved.get(rule)
             if known is None or preferred_n[worst] < known.preferred - _ROUNDING:
-                cell = int(cells[worst])
-                experts = tuple(np.flatnonzero(block.alpha[cell] > block.alpha[cell].mean()).tolist())
-                where = witness(self.spec, block.layer, block.token_class(cell))
-                share = known.share if known else np.zeros(len(self.shortfall_L))
-                self.starved[rule] = _Starved(float(preferred_n[worst]), experts, where, share)
-            self.starved[rule].share[layers] += share_n[mine].sum()
-            missing = float((share_n[mine] * (1.0 - preferred_n[mine] / top_k)).sum())
-            self.shortfall_L[layers] += missing
-            self.part.setdefault(rule, np.zeros(len(self.shortfall_L)))[layers] += missing
+                self.starved[rule] = self._starved(block, int(cells[worst]), float(preferred_n[worst]))
+        if self.shares is not None:
+            share_n = self.shares.fraction_G[block.groups_n[cells]]
+            self._weigh(list(block.layers), blamed_n, share_n, share_n * (1.0 - preferred_n / top_k))
+
+    def _starved(self, block: Block, cell: int, preferred: float) -> _Starved:
+        alpha_E = block.alpha[cell]
+        experts = tuple(np.flatnonzero(alpha_E > alpha_E.mean()).tolist())
+        return _Starved(preferred, experts, block.layer, int(block.groups_n[cell]))
+
+    def _weigh(
+        self,
+        layers: list[int],
+        blamed_n: NDArray[np.int64],
+        share_n: NDArray[np.float64],
+        missing_n: NDArray[np.float64],
+    ) -> None:
+        """Add up, for some layers, the tokens that each rule starves and the slots that it leaves empty."""
+        self.shortfall_L[layers] += missing_n.sum()
+        for rule in np.unique(blamed_n).tolist():
+            mine = blamed_n == rule
+            self.share.setdefault(rule, np.zeros(len(self.shortfall_L)))[layers] += share_n[mine].sum()
+            self.part.setdefault(rule, np.zeros(len(self.shortfall_L)))[layers] += missing_n[mine].sum()
 
     def findings(self) -> list[Finding]:
         """What the blocks came to."""
@@ -112,13 +129,13 @@ class Starvation:
         count = f"{starved.preferred:.3g} expert{'s' if starved.preferred > 1 + _ROUNDING else ''}"
         tokens = "its tokens"
         if self.shares is not None:
-            tokens += f" ({starved.share.max():.3g} of all)"
+            tokens += f" ({self.share[rule].max():.3g} of all)"
         message = (
             f"{called(self.spec, rule)} leaves {tokens} to prefer {count} of {model.experts} "
             f"({index_set(starved.experts)}), and each is routed to {model.top_k}"
         )
         place = place_of(self.spec, rule)
-        return Finding("starved-class", Severity.WARNING, message, place, (), starved.where)
+        return Finding("starved-class", Severity.WARNING, message, place, (), self._where(starved))
 
     def _shortfall(self) -> Finding:
         assert self.shares is not None
@@ -134,4 +151,8 @@ class Starvation:
             f"them{self.shares.note}"
         )
         place = place_of(spec, heaviest)
-        return Finding("shortfall", Severity.WARNING, message, place, (), self.starved[heaviest].where)
+        return Finding("shortfall", Severity.WARNING, message, place, (), self._where(self.starved[heaviest]))
+
+    def _where(self, starved: _Starved) -> Witness:
+        assert self.matching is not None
+        return witness(self.spec, starved.layer, self.matching.first_class(starved.group))

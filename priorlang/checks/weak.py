@@ -18,8 +18,11 @@ from priorlang.diagnostics.finding import Finding, Severity
 from priorlang.semantics.describe import describe_value, index_set
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from priorlang.semantics.spec import Spec
     from priorlang.table.blocks import Block
+    from priorlang.table.matching import Mask
 
 WEAK = 0.05
 """The change of itself below which a mean, or a chance to be among the top k, counts as unchanged. The paper's
@@ -31,57 +34,67 @@ class Weak:
 
     def __init__(self, spec: Spec) -> None:
         self.spec = spec
-        self.unproven = {
-            (rule, number) for rule, stated in enumerate(spec.rules) for number in range(len(stated.pushes))
-        }
-        """(rule, push) that no cell has shown to be strong."""
-        self.first: dict[tuple[int, int], Witness] = {}
-        experts, top_k = spec.model.experts, spec.model.top_k
-        self.per_spread = passing_density(top_k / experts)
+        self.pushes = [(rule, push) for rule, stated in enumerate(spec.rules) for push in stated.pushes]
+        self.rule_P = np.array([rule for rule, _ in self.pushes], dtype=np.int64)
+        self.sign_P = np.array([1.0 if push.verb == "prefer" else -1.0 for _, push in self.pushes])
+        self.expert_PE = np.zeros((len(self.pushes), spec.model.experts), dtype=np.bool_)
+        for number, (_, push) in enumerate(self.pushes):
+            self.expert_PE[number, list(push.experts)] = True
+        self.weak_P = np.ones(len(self.pushes), dtype=np.bool_)
+        """Pushes that no cell has shown to be strong."""
+        self.first: dict[int, Witness] = {}
+        self.per_spread = passing_density(spec.model.top_k / spec.model.experts)
 
     def see(self, block: Block) -> None:
         """Take note of a block."""
-        shaped = np.flatnonzero(block.asked.shaped_n)
-        if not self.unproven or not len(shaped):
+        first_P = block.first_acting[self.rule_P]
+        open_P = np.flatnonzero(self.weak_P & (first_P >= 0))
+        if not len(open_P):
             return
-        least_E = block.alpha[shaped].min(axis=0)
-        for key in sorted(self.unproven):
-            rule, number = key
-            push = self.spec.rules[rule].pushes[number]
-            experts = sorted(push.experts)
-            every = len(experts) == self.spec.model.experts
-            if key in self.first and (
-                every or self._effect(block, key, float(least_E[experts].min())) < WEAK
-            ):
-                continue
-            cells = shaped[block.asked.active_Rn[rule, shaped]]
-            if not len(cells):
-                continue
-            if key not in self.first:
-                self.first[key] = witness(self.spec, block.layer, block.token_class(int(cells[0])))
-            if (
-                not every
-                and self._effect(block, key, float(block.alpha[np.ix_(cells, experts)].min())) >= WEAK
-            ):
-                self.unproven.remove(key)
-                del self.first[key]
+        amount_P = block.amounts.amount_P[open_P]
+        every_P = np.asarray(self.expert_PE[open_P].all(axis=1))
+        self._judge(open_P, amount_P, block.alpha[first_P[open_P]], every_P)
+        least_E = block.alpha[block.asked.shaped_n].min(axis=0)
+        least_P = np.where(self.expert_PE[open_P], least_E, np.inf).min(axis=1)
+        doubtful_P = (self._effect(open_P, amount_P, least_P) >= WEAK) & ~every_P & self.weak_P[open_P]
+        for push, amount in zip(open_P[doubtful_P].tolist(), amount_P[doubtful_P].tolist(), strict=True):
+            acts_n = block.asked.active_Rn[self.rule_P[push]] & block.asked.shaped_n
+            least_of_E = block.alpha[acts_n].min(axis=0)[None, :]
+            self._judge(np.array([push]), np.array([amount]), least_of_E, np.zeros(1, dtype=np.bool_))
+        for push in open_P.tolist():
+            if self.weak_P[push] and push not in self.first:
+                token_class = block.token_class(int(first_P[push]))
+                self.first[push] = witness(self.spec, block.layer, token_class)
 
     def findings(self) -> list[Finding]:
         """What the blocks came to."""
-        return [self._finding(key) for key in sorted(self.first)]
+        return [self._finding(push) for push in sorted(self.first) if self.weak_P[push]]
 
-    def _effect(self, block: Block, key: tuple[int, int], alpha: float) -> float:
-        """How much a push changes a mean or a chance, of itself, where it has brought a concentration to α."""
-        rule, number = key
-        amount = block.amounts.amount(rule, number)
-        without = alpha - amount if self.spec.rules[rule].pushes[number].verb == "prefer" else alpha + amount
-        if without <= 0:
-            return np.inf
-        return float(amount / without * max(1.0, np.sqrt(without) * self.per_spread))
+    def _judge(
+        self,
+        push_P: NDArray[np.int64],
+        amount_P: NDArray[np.float64],
+        alpha_PE: NDArray[np.float64],
+        every_P: Mask,
+    ) -> None:
+        """Cross off the pushes that are strong where they have brought concentrations to `alpha_PE`."""
+        least_P = np.where(self.expert_PE[push_P], alpha_PE, np.inf).min(axis=1)
+        strong_P = (self._effect(push_P, amount_P, least_P) >= WEAK) & ~every_P
+        self.weak_P[push_P[strong_P]] = False
 
-    def _finding(self, key: tuple[int, int]) -> Finding:
-        rule, number = key
-        name, push = self.spec.rules[rule].name, self.spec.rules[rule].pushes[number]
+    def _effect(
+        self, push_P: NDArray[np.int64], amount_P: NDArray[np.float64], alpha_P: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """How much pushes change a mean or a chance, of itself, where they have brought a concentration to α."""
+        without_P = alpha_P - self.sign_P[push_P] * amount_P
+        possible_P = without_P > 0
+        safe_P = np.where(possible_P, without_P, 1.0)
+        effect_P = amount_P / safe_P * np.maximum(1.0, np.sqrt(safe_P) * self.per_spread)
+        return np.where(possible_P, effect_P, np.inf)
+
+    def _finding(self, number: int) -> Finding:
+        rule, push = self.pushes[number]
+        name = self.spec.rules[rule].name
         verb = f"{push.verb}s"
         if len(push.experts) == self.spec.model.experts:
             message = f"`{name}` {verb} every expert alike: that changes how sharp the prior is, and no expert's mean"
@@ -90,7 +103,7 @@ class Weak:
                 f"`{name}` {verb} {index_set(push.experts)} by {describe_value(push.by)}, which nowhere changes an "
                 f"expert's mean, or its chance to be among the top {self.spec.model.top_k}, by {WEAK:.0%} of itself"
             )
-        return Finding("weak-preference", Severity.WARNING, message, push.span, (), self.first[key])
+        return Finding("weak-preference", Severity.WARNING, message, push.span, (), self.first[number])
 
 
 def passing_density(part: float) -> float:

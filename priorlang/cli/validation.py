@@ -194,12 +194,10 @@ def _check_training(file: str, asked: _Asked) -> _Checked:
         return checked._replace(lines=(line, *checked.lines))
     from priorlang.cli.counting import counted_stages
 
-    parts = [
-        _check(str(counted.prior), asked._replace(evidence=counted.evidence))._replace(
-            lines=(counted.remark,)
-        )
-        for counted in counted_stages(plan, asked.evidence)
-    ]
+    parts = []
+    for counted in counted_stages(plan, asked.evidence):
+        checked = _check(str(counted.prior), asked._replace(evidence=counted.evidence))
+        parts.append(checked._replace(lines=(counted.remark, *checked.lines)))
     return _joined(line, parts)
 
 

@@ -37,6 +37,7 @@ class Amounts:
         weights: the distinct λ.
         weight_R: which of them each rule writes; -1 for none.
         default_weight: which of them the default writes; -1 for none.
+        amount_P: what each `prefer` and `avoid` of each rule adds or takes away, in order.
         unshaped_R: the rules that leave tokens alone.
         shaping_R: the rules that write a base or a weight, or prefer or avoid.
     """
@@ -44,7 +45,8 @@ class Amounts:
     def __init__(self, spec: Spec, layer: int) -> None:
         rules = spec.rules
         experts = spec.model.experts
-        self._pushes = pushes = [[(push, at_layer(push.by, layer)) for push in rule.pushes] for rule in rules]
+        pushes = [[(push, at_layer(push.by, layer)) for push in rule.pushes] for rule in rules]
+        self.amount_P = np.array([rounded(amount) for listed in pushes for _, amount in listed])
         bases: dict[Base, int] = {}
         weights: dict[Fraction, int] = {}
         self.base_R = np.array([_base(rule, bases, experts, layer) for rule in rules], dtype=np.int64)
@@ -65,17 +67,14 @@ class Amounts:
         self.prefer_RE = self._pushed(pushes, "prefer", experts)
         self.avoid_RE = self._pushed(pushes, "avoid", experts)
 
-    def amount(self, rule: int, push: int) -> float:
-        """What one `prefer` or `avoid` adds or takes away."""
-        return rounded(self._pushes[rule][push][1])
-
     def sums(self, active_Rn: Mask, amount_RE: NDArray[Any]) -> NDArray[Any]:
         """[n, E]: what the active rules of each cell add up to."""
         rules = np.flatnonzero(amount_RE.any(axis=1))
         if not len(rules):
             return np.zeros((active_Rn.shape[1], amount_RE.shape[1]), dtype=self._kind)
-        found: NDArray[Any] = active_Rn[rules].T.astype(self._kind) @ amount_RE[rules]
-        return found
+        if len(rules) < len(active_Rn):
+            active_Rn, amount_RE = active_Rn[rules], amount_RE[rules]
+        return np.ascontiguousarray((amount_RE.T @ active_Rn.astype(self._kind)).T)
 
     def bases_of(self, base_n: NDArray[np.int64]) -> NDArray[Any]:
         """[n, E], or [E] where there is but one: the base of each cell; 0 where nothing states one."""

@@ -192,6 +192,17 @@ class Block:
         return self.space.asked(self.matching_Rn, self.amounts)
 
     @cached_property
+    def acts(self) -> Mask:
+        """[R]: the rules that act on some cell, shaped or not."""
+        return np.asarray(self.asked.active_Rn.any(axis=1))
+
+    @cached_property
+    def first_acting(self) -> NDArray[np.int64]:
+        """[R]: the first shaped cell on which each rule acts; -1 where there is none."""
+        acting_Rn = self.asked.active_Rn & self.asked.shaped_n
+        return np.where(acting_Rn.any(axis=1), acting_Rn.argmax(axis=1), -1)
+
+    @cached_property
     def alpha(self) -> NDArray[np.float64]:
         """[n, E]: concentrations, each rounded once."""
         return self.amounts.rounded(self.asked.alpha_nE)

@@ -137,7 +137,9 @@ def layer_mask(where: Where, layers: NDArray[np.int64]) -> Mask:
     """[L]: the routed layers that a selector lets through."""
     if where.layers is None:
         return np.ones(len(layers), dtype=np.bool_)
-    return np.isin(layers, list(where.layers))
+    through = np.zeros(int(layers.max(initial=0)) + 1, dtype=np.bool_)
+    through[[layer for layer in where.layers if layer < len(through)]] = True
+    return through[layers]
 
 
 def class_mask(where: Where, spec: Spec) -> Mask:

@@ -97,10 +97,11 @@ def table(
 
 
 def figure(svg: str | None, caption: str) -> Markup | None:
-    """A drawing and its caption; None without a drawing."""
+    """A drawing and its caption, if any; None without a drawing."""
     if svg is None:
         return None
-    return element("figure", element("div", Markup(svg), class_="wide"), element("figcaption", caption))
+    below = element("figcaption", caption) if caption else ""
+    return element("figure", element("div", Markup(svg), class_="wide"), below)
 
 
 def folded(summary: str, *content: Content | None) -> Markup:

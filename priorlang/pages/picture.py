@@ -26,7 +26,7 @@ _MARGIN = 0.25
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure before it is drawn: see `figure.draw`. `caption` stands below it."""
+    """A figure before it is drawn: see `figure.draw`. `caption` stands below it; one title may head several."""
 
     height: float
     paint: Callable[[Figure], None]
@@ -55,9 +55,12 @@ def picture(heading: str, remarks: Sequence[str], drawings: Sequence[Drawing]) -
 
     lines = [line for remark in remarks for line in textwrap.wrap(remark, _LETTERS)]
     rows: list[tuple[float, Callable[[Figure], None]]] = [_text_row(heading, 11, lines)]
+    title = ""
     for drawing in drawings:
         caption = textwrap.wrap(drawing.caption, _LETTERS)
-        rows += [_text_row(drawing.title, 9, []), (drawing.height, drawing.paint), _text_row("", 9, caption)]
+        rows.append(_text_row(drawing.title if drawing.title != title else "", 9, []))
+        rows += [(drawing.height, drawing.paint), _text_row("", 9, caption)]
+        title = drawing.title
     heights = [height for height, _ in rows]
     buffer = io.BytesIO()
     with matplotlib.rc_context(look(*_LIGHT)):

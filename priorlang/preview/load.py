@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,41 +27,54 @@ _MOST_MARKED = 16
 """Layers up to which unshaped ones say so."""
 
 
-def load_drawing(view: View) -> Drawing | None:
-    """Fraction of the top-k slots that each expert gets; None where all is unshaped."""
+def load_drawings(view: View) -> list[Drawing]:
+    """Fraction of the top-k slots that each expert gets, a line of panels to a drawing so that pages can break."""
     if not view.priors:
-        return None
+        return []
     layers = evenly_spaced(len(view.layers), MOST_LAYERS)
     panels = _panels(view, layers)
     across = min(_ACROSS, len(panels))
-    down = -(-len(panels) // across)
-    titles = [_title(name, 92 // across) for name, _ in panels]
+    lines = [panels[start : start + across] for start in range(0, len(panels), across)]
+    names = [shortened(view.layers[layer], 11) for layer in layers]
+    return [
+        _drawing(
+            line, names, across, f"load-{place}", _caption(view, len(layers)) if line is lines[-1] else ""
+        )
+        for place, line in enumerate(lines)
+    ]
+
+
+def _drawing(
+    panels: Sequence[tuple[str, NDArray[np.float64]]],
+    layers: Sequence[str],
+    across: int,
+    name: str,
+    caption: str,
+) -> Drawing:
+    titles = [_title(kind, 92 // across) for kind, _ in panels]
     row = 0.24 if len(layers) <= 12 else max(0.07, 2.9 / len(layers))
     head = 0.2 + 0.13 * max(title.count("\n") for title in titles)
-    tall = row * len(layers) + 0.5 + head
-    height = tall * down
+    height = row * len(layers) + 0.5 + head
+    experts = panels[0][1].shape[1]
 
     def paint(figure: Figure) -> None:
         slot = (0.99 - _LEFT) / across
-        for place, (_, load_LK) in enumerate(panels):
-            line, column = divmod(place, across)
-            low = height - tall * line - head - row * len(layers)
-            box = (_LEFT + slot * column, low / height, slot - 0.02, row * len(layers) / height)
+        for column, (_, load_LK) in enumerate(panels):
+            box = (_LEFT + slot * column, 0.5 / height, slot - 0.02, row * len(layers) / height)
             axes = figure.add_axes(box)
             heat(axes, load_LK)
-            axes.set_title(titles[place], loc="left", color=INK, fontweight="bold")
-            names = [shortened(view.layers[layer], 11) for layer in layers]
-            label_heat(axes, names, view.experts, first=column == 0)
+            axes.set_title(titles[column], loc="left", color=INK, fontweight="bold")
+            label_heat(axes, layers, experts, first=column == 0)
             _mark_unshaped(axes, load_LK)
 
     return Drawing(
         height,
         paint,
-        name="load",
+        name=name,
         title="Load that the prior implies: percent of the top-k slots",
-        description=f"An even share is {100 / view.experts:.3g}\u00a0%. "
-        + " ".join(_in_words(name, load_LK) for name, load_LK in panels),
-        caption=_caption(view, len(layers)),
+        description=f"An even share is {100 / experts:.3g}\u00a0%. "
+        + " ".join(_in_words(kind, load_LK) for kind, load_LK in panels),
+        caption=caption,
     )
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 MOST_PRIORS = 12
 MOST_GROUPS = 6
+_TOGETHER = 4
 _BY_EXPERT = 8
 """Experts up to which each has a colour of its own."""
 _LINE = 0.15
@@ -34,28 +35,34 @@ _NAME, _ALPHA, _MEAN, _ENTERS, _BAR, _HIDDEN = 0.475, 0.60, 0.655, 0.80, 0.095, 
 _POINTS = 240
 
 
-def marginal_drawing(view: View) -> Drawing | None:
-    """The priors of a view, evenly spaced ones where there are too many; None where all is unshaped."""
+def marginal_drawings(view: View) -> list[Drawing]:
+    """The priors of a view, evenly spaced ones where there are too many, a few to a drawing so that pages can break."""
     shown = [view.priors[place] for place in evenly_spaced(len(view.priors), MOST_PRIORS)]
-    if not shown:
-        return None
-    groups = [expert_groups(prior.alpha, view.top_k) for prior in shown]
+    parts = [shown[start : start + _TOGETHER] for start in range(0, len(shown), _TOGETHER)]
+    return [
+        _drawing(view, part, f"priors-{place}", _caption(view, shown) if part is parts[-1] else "")
+        for place, part in enumerate(parts)
+    ]
+
+
+def _drawing(view: View, priors: Sequence[AskedPrior], name: str, caption: str) -> Drawing:
+    groups = [expert_groups(prior.alpha, view.top_k) for prior in priors]
     rows = [_row_height(len(_chosen(found))) for found in groups]
     height = sum(rows) + 0.1
 
     def paint(figure: Figure) -> None:
         top = height
-        for prior, found, row in zip(shown, groups, rows, strict=True):
+        for prior, found, row in zip(priors, groups, rows, strict=True):
             _paint_row(figure, prior, found, view, (top, row, height))
             top -= row
 
     return Drawing(
         height,
         paint,
-        name="priors",
+        name=name,
         title="What each prior asks for",
-        description=" ".join(map(_in_words, shown, groups)),
-        caption=_caption(view, shown),
+        description=" ".join(map(_in_words, priors, groups)),
+        caption=caption,
     )
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 
 from priorlang.pages.html import Markup, bullets, document, element, figure, folded, joined, section, table
 from priorlang.pages.picture import Drawing, picture
-from priorlang.preview.load import load_drawing
-from priorlang.preview.marginals import marginal_drawing
+from priorlang.preview.load import load_drawings
+from priorlang.preview.marginals import marginal_drawings
 from priorlang.preview.simplex import simplex_drawing
 from priorlang.preview.view import AskedPrior, View, expert_groups
 from priorlang.preview.words import experts_in_words, percent
@@ -21,10 +22,15 @@ Triple = tuple[int, int, int]
 
 def preview_html(name: str, view: View, triples: Sequence[Triple]) -> str:
     """The page; the same for the same input. Raises MissingMatplotlibError."""
-    drawings = drawings_of(view, triples)
     parts = [
-        section(drawing.title, figure(drawing.svg, drawing.caption), _numbers(view) if place == 0 else None)
-        for place, drawing in enumerate(drawings)
+        section(
+            title,
+            *(figure(drawing.svg, drawing.caption) for drawing in drawings),
+            _numbers(view) if place == 0 else None,
+        )
+        for place, (title, drawings) in enumerate(
+            groupby(drawings_of(view, triples), lambda drawing: drawing.title)
+        )
     ]
     return document(
         f"{name} · priorlang preview",
@@ -45,7 +51,7 @@ def drawings_of(view: View, triples: Sequence[Triple]) -> list[Drawing]:
     triangles = [
         simplex_drawing(view, triple, name=f"simplex-{place}") for place, triple in enumerate(triples)
     ]
-    return [drawing for drawing in (marginal_drawing(view), load_drawing(view), *triangles) if drawing]
+    return [*marginal_drawings(view), *load_drawings(view), *(drawing for drawing in triangles if drawing)]
 
 
 def extent(view: View) -> str:

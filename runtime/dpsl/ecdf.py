@@ -9,6 +9,8 @@ A token at place i (from 0) of B in its population has the target
     mid    (i + ½) / B
     ustat  i / (B − 1)       unbiased: its expected distance to u, given u, is 0
 
+Among equal ℓ the order is pseudo-random and differs by expert: see `dpsl.ties`.
+
 Histograms may be carried from one micro-batch to the next: the CDF is then that of all tokens counted.
 
 Dimensions: N tokens, K experts, Q buckets: the P populations, and one for ignored tokens where there are any.
@@ -26,6 +28,7 @@ from torch import Tensor
 from dpsl.blocks import token_blocks
 from dpsl.histogram import CarriedHistogram, HistogramCdf, count, per_token
 from dpsl.kernels import Kernels
+from dpsl.ties import TieOrder
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
@@ -135,24 +138,31 @@ def _places(ell_KN: Tensor, bucket_N: Tensor, tokens_Q: Tensor) -> Tensor:
 
 
 def _order(ell_KN: Tensor, bucket_N: Tensor, buckets: int) -> Tensor:
-    """Token indices sorted by (bucket, ℓ, index), per expert.
+    """Token indices sorted by (bucket, ℓ, pseudo-random place), per expert.
 
-    Where bucket, float32 ℓ and index fit one int64 key together, one sort of keys does it, and yields the
-    indices as its low bits.
+    Where bucket, float32 ℓ and place fit one int64 key together, one sort of keys does it, and yields the
+    indices by its low bits.
     """
-    tokens = len(bucket_N)
+    experts, tokens = ell_KN.shape
+    index_N = torch.arange(tokens, device=bucket_N.device)
     index_bits = max(tokens - 1, 1).bit_length()
+    ties = TieOrder.of(experts, index_bits, ell_KN.device)
     if ell_KN.dtype == torch.float32 and (buckets - 1).bit_length() + 32 + index_bits <= 63:
-        low_N = (bucket_N << (32 + index_bits)) + torch.arange(tokens, device=bucket_N.device)
+        bucket_part_N = bucket_N << (32 + index_bits)
         key_KN = torch.empty_like(ell_KN, dtype=torch.int64)
-        for block in token_blocks(tokens, len(ell_KN), ell_KN.device):
+        for block in token_blocks(tokens, experts, ell_KN.device):
             # Flipping the bits of negative floats makes integers in their order; + 0.0 makes −0 equal 0.
             bits_KN = (ell_KN[:, block] + 0.0).view(torch.int32)
             bits_KN.bitwise_xor_((bits_KN >> 31).bitwise_and_(0x7FFFFFFF))
             place_KN = bits_KN.long().add_(2**31).bitwise_left_shift_(index_bits)
-            torch.add(place_KN, low_N[block], out=key_KN[:, block])
-        return _sort_(key_KN).bitwise_and_((1 << index_bits) - 1)
-    order_KN = ell_KN.argsort(dim=1, stable=True)
+            low_KN = ties(index_N[block]).add_(bucket_part_N[block])
+            torch.add(place_KN, low_KN, out=key_KN[:, block])
+        order_KN = _sort_(key_KN)
+        for block in token_blocks(tokens, experts, ell_KN.device):
+            order_KN[:, block] = ties.index_(order_KN[:, block].clone())
+        return order_KN
+    order_KN = ties(index_N).argsort(dim=1)
+    order_KN = order_KN.gather(1, ell_KN.gather(1, order_KN).argsort(dim=1, stable=True))
     return order_KN.gather(1, bucket_N[order_KN].argsort(dim=1, stable=True))
 
 

@@ -286,6 +286,22 @@ def test_a_router_learns_its_prior() -> None:
     torch.testing.assert_close(logits.softmax(1).mean(0), alpha_K / alpha_K.sum(), atol=0.02, rtol=0)
 
 
+@pytest.mark.parametrize("ranks", ["sort", "histogram"])
+def test_a_router_leaves_all_equal_logits(ranks: str) -> None:
+    tokens = draw(512, 6, seed=3).float()
+    router = torch.nn.Linear(6, 4, bias=False)
+    torch.nn.init.zeros_(router.weight)
+    optimizer = torch.optim.Adam(router.parameters(), lr=0.02)
+    losses = []
+    for _ in range(80):
+        optimizer.zero_grad()
+        loss = dpsl.dirichlet_prior_shaping_loss(router(tokens), torch.full((4,), 1.5), ranks=ranks)
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0] / 20
+
+
 # The module, and what is refused
 
 

@@ -26,20 +26,27 @@ def using(kernels: Kernels, function: Callable[Arguments, Result]) -> Callable[A
 
 @cache
 def _compiled(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    # Imported by who compiles, since it takes seconds.
+    from torch._dynamo import maybe_mark_dynamic
+    from torch._dynamo.exc import TorchDynamoException
+    from torch._inductor.exc import InductorError
+
     fast = torch.compile(function, options=_OPTIONS)
+    failed = False
 
     def run(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
-        if function in _failed:
-            return function(*args, **kwargs)
-        for argument in args:
-            if isinstance(argument, Tensor):
-                torch._dynamo.maybe_mark_dynamic(argument, argument.ndim - 1)
-        try:
-            return fast(*args, **kwargs)
-        except _CANNOT as error:
-            _failed.add(function)
-            _log.warning("torch.compile failed, so dpsl runs uncompiled: %s", str(error).splitlines()[0])
-            return function(*args, **kwargs)
+        nonlocal failed
+        if not failed:
+            for argument in args:
+                if isinstance(argument, Tensor):
+                    maybe_mark_dynamic(argument, argument.ndim - 1)
+            try:
+                return fast(*args, **kwargs)
+            except (TorchDynamoException, InductorError) as error:
+                failed = True
+                reason = str(error).splitlines()[0]
+                _log.warning("%s runs uncompiled, as torch.compile failed: %s", function.__name__, reason)
+        return function(*args, **kwargs)
 
     return run
 
@@ -50,9 +57,5 @@ _OPTIONS: dict[str, str | int | bool | Callable[..., object]] = {
     # A pool of compilers would outlive the few functions that there are.
     "compile_threads": 1,
 }
-
-_CANNOT = (torch._dynamo.exc.TorchDynamoException, torch._inductor.exc.InductorError)
-
-_failed: set[Callable[..., object]] = set()
 
 _log = logging.getLogger("dpsl")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Literal, get_args
 
 import torch
@@ -62,6 +63,28 @@ def log_probabilities(probabilities: Tensor) -> Tensor:
 
 _OFF = {torch.float64: 1e-6, torch.float32: 1e-3, torch.float16: 2e-2, torch.bfloat16: 5e-2}
 """How far a row of probabilities may sum from 1, by rounding."""
+
+
+def check_finite(logits: Tensor, population_N: Tensor) -> None:
+    """Reject NaN, +∞ and rows of nothing but −∞, ignored tokens aside; a single −∞ masks an expert."""
+    largest_N = logits.detach().amax(1) if len(logits) else logits.new_empty(0)
+    spoilt = (~largest_N.isfinite() & (population_N >= 0)).nonzero().flatten().tolist()
+    if spoilt:
+        raise ValueError(
+            f"logits hold NaN or infinite values in {len(spoilt):,} of {len(logits):,} tokens, first in token "
+            f"{spoilt[0]}: {logits[spoilt[0]].tolist()[:8]}; −inf alone may mask an expert"
+        )
+
+
+def warn_if_all_equal(logits: Tensor) -> None:
+    """Warn, once, of logits that favour no expert at any token: as a router has whose weights are all 0."""
+    if len(logits) < 2 or bool((logits[0] != logits[0, 0]).any()) or bool((logits != logits[:, :1]).any()):
+        return
+    warnings.warn(
+        "every token has equal logits for all experts, as with a router whose weights are all 0: the loss has a "
+        "saddle there, which it leaves by ranking ties at random; random initial weights learn faster",
+        stacklevel=3,
+    )
 
 
 def check_alpha(alpha: Tensor, experts: int | None = None) -> Tensor:

@@ -23,10 +23,12 @@ from dpsl.arguments import (
     Inputs,
     Reduction,
     check_alpha,
+    check_finite,
     check_logits,
     check_options,
     check_population,
     log_probabilities,
+    warn_if_all_equal,
 )
 from dpsl.ecdf import RankMethod, Target
 from dpsl.histogram import CarriedHistogram
@@ -49,6 +51,7 @@ def dirichlet_prior_shaping_loss(
     reduction: Reduction = "tokens",
     min_population: int = 1,
     inputs: Inputs = "logits",
+    check_values: bool | None = None,
 ) -> Tensor:
     """Distance of each population's routing probabilities from its Dirichlet prior (Eq. 4, without λ).
 
@@ -68,12 +71,14 @@ def dirichlet_prior_shaping_loss(
             is undefined for a single token, populations of 1 always are.
         inputs: "logits", or "probabilities" where rows sum to 1. Prefer logits: a probability near 1 has lost
             what they still know.
+        check_values: look for logits that are not finite, and warn of logits that are all equal. None: on the
+            CPU, since elsewhere the device has to be waited for. Unchecked, NaN or +∞ make the loss NaN.
 
     Returns:
         The loss, a float32 scalar (float64 for float64 logits); 0 where no population is left.
 
     Raises:
-        ValueError: a shape, type, value or option does not fit.
+        ValueError: a shape, type, value or option does not fit; logits hold NaN or infinite values.
     """
     check_options(target, ranks, reduction, min_population, inputs)
     check_logits(logits)
@@ -81,6 +86,9 @@ def dirichlet_prior_shaping_loss(
         logits = log_probabilities(logits)
     alpha_RK = check_alpha(alpha, experts=logits.shape[1])
     population_N, populations = check_population(population, logits, alpha_RK, shared=alpha.ndim == 1)
+    if check_values or (check_values is None and logits.device.type == "cpu"):
+        check_finite(logits, population_N)
+        warn_if_all_equal(logits)
     if alpha_RK.requires_grad:
         alpha_RK = alpha_RK.to(logits.device)
         marginals = BetaMarginals.from_learned(alpha_RK.detach(), working_dtype(logits))

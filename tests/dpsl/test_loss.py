@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -286,6 +287,7 @@ def test_a_router_learns_its_prior() -> None:
     torch.testing.assert_close(logits.softmax(1).mean(0), alpha_K / alpha_K.sum(), atol=0.02, rtol=0)
 
 
+@pytest.mark.filterwarnings("ignore:every token has equal logits")
 @pytest.mark.parametrize("ranks", ["sort", "histogram"])
 def test_a_router_leaves_all_equal_logits(ranks: str) -> None:
     tokens = draw(512, 6, seed=3).float()
@@ -348,6 +350,15 @@ GOOD = {
         ({"population": torch.zeros(4)}, "int64 tensor"),
         ({"population": torch.zeros(5, dtype=torch.int64)}, r"shape \[4\]"),
         ({"population": torch.tensor([0, 1, 2, 0])}, "population 2 has no prior"),
+        (
+            {"logits": torch.tensor([[0.0, 1.0, torch.nan]] * 4)},
+            "NaN or infinite values in 4 of 4 tokens, first in token 0",
+        ),
+        (
+            {"logits": torch.tensor([[0.0, 1.0, 2.0]] * 3 + [[0.0, torch.inf, 1.0]])},
+            "in 1 of 4 tokens, first in token 3",
+        ),
+        ({"logits": torch.full((4, 3), -torch.inf)}, "−inf alone may mask an expert"),
         ({"target": "eq5"}, "'eq4', 'mid', 'ustat'"),
         ({"ranks": "bins"}, "'sort', 'histogram'"),
         ({"reduction": "none"}, "'tokens', 'sum', 'mean'"),
@@ -425,3 +436,23 @@ def test_what_is_not_finite_is_counted(ranks: str) -> None:
     result = shaping_loss_and_gradient(logits, population, population, marginals, populations=3, ranks=ranks)
     assert result.nonfinite == 0
     assert result.gradient_NK.isfinite().all()
+
+
+def test_masked_experts_and_ignored_tokens_may_be_infinite() -> None:
+    logits = draw(6, 3)
+    logits[::2, 1] = -torch.inf
+    logits[1] = torch.nan
+    population = torch.tensor([0, -1, 0, 0, 0, 0])
+    value, gradient = ours(logits, ALPHA_PK[:1], population)
+    assert np.isfinite(value)
+    assert np.isfinite(gradient).all()
+    unchecked = dpsl.dirichlet_prior_shaping_loss(logits, ALPHA_PK[0], check_values=False)
+    assert unchecked.isnan()
+
+
+def test_equal_logits_are_warned_of() -> None:
+    with pytest.warns(UserWarning, match="every token has equal logits for all experts"):
+        dpsl.dirichlet_prior_shaping_loss(torch.full((4, 3), 2.0), ALPHA_PK[0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        dpsl.dirichlet_prior_shaping_loss(torch.tensor([[1.0, 1.0, 1.0], [1.0, 1.0, 1.1]]), ALPHA_PK[0])

@@ -6,20 +6,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from priorlang.checks.witness import Witness, witness
+from priorlang.checks.witness import Witness, witness, witness_of
 from priorlang.diagnostics.finding import Finding, Severity
 from priorlang.diagnostics.suggest import listing
 from priorlang.semantics.spec import UNKNOWN
 
 if TYPE_CHECKING:
     from priorlang.checks.shares import GroupShares
-    from priorlang.diagnostics.span import Span
     from priorlang.semantics.spec import RuleSpec, Spec
     from priorlang.table.blocks import Block
     from priorlang.table.matching import Mask
 
 FORGOTTEN = 0.5
-"""Where rules speak of more than this part of the token classes, the others look forgotten; else, exempted."""
+"""Where fewer than this part of an attribute's members are left out, they look forgotten; else, exempted."""
 
 
 class Coverage:
@@ -54,42 +53,36 @@ class Coverage:
     def findings(self) -> list[Finding]:
         """What the blocks came to."""
         found = [self._unseen(rule) for rule in sorted(self.first) if rule not in self.seen]
-        uncovered = self._uncovered()
-        return [*found, uncovered] if uncovered is not None else found
+        return [*found, *self._uncovered()]
 
     def _unseen(self, position: int) -> Finding:
         rule: RuleSpec = self.spec.rules[position]
         message = f"rule `{rule.name}` matches no token: the shares of all its token classes are 0"
         return Finding("unseen-class", Severity.WARNING, message, rule.name_span, (), self.first[position])
 
-    def _uncovered(self) -> Finding | None:
-        """Of the classes without an `unknown` member, those that no rule matches in any layer."""
+    def _uncovered(self) -> list[Finding]:
+        """Members that no rule matches in any class or layer, where most of their attribute's are spoken of."""
         spec = self.spec
         if self.covered is None or not spec.rules or not spec.attributes:
-            return None
-        sizes = [len(attribute.leaves) for attribute in spec.attributes]
-        meant = self.covered[self.matching.group].reshape(sizes)
+            return []
+        found = []
+        covered = self.covered[self.matching.group].reshape([len(a.leaves) for a in spec.attributes])
         for axis, attribute in enumerate(spec.attributes):
-            if UNKNOWN in attribute.leaves:
-                meant = np.delete(meant, attribute.leaves.index(UNKNOWN), axis=axis)
-        left_out = int(meant.size - meant.sum())
-        if not left_out or left_out >= FORGOTTEN * meant.size:
-            return None
-        names = [[leaf for leaf in attribute.leaves if leaf != UNKNOWN] for attribute in spec.attributes]
-        first = np.unravel_index(int((~meant).argmax()), meant.shape)
-        where: Witness = {"layer": spec.model.routed[0]}
-        where |= {a.name: names[axis][int(first[axis])] for axis, a in enumerate(spec.attributes)}
-        words, place = self._in_words(meant, names, left_out)
-        message = f"no rule speaks of {words}: the default alone holds there"
-        return Finding("uncovered-class", Severity.INFO, message, place, (), where)
+            others = tuple(other for other in range(covered.ndim) if other != axis)
+            spoken_of = np.asarray(covered.any(axis=others))
+            left_out = [
+                code for code, leaf in enumerate(attribute.leaves) if not spoken_of[code] and leaf != UNKNOWN
+            ]
+            meant = len(attribute.leaves) - (UNKNOWN in attribute.leaves)
+            if left_out and len(left_out) < FORGOTTEN * meant:
+                found.append(self._left_out(axis, left_out))
+        return found
 
-    def _in_words(self, meant: Mask, names: list[list[str]], left_out: int) -> tuple[str, Span]:
-        """The members of one attribute that are left out altogether, where that is all; else how many classes."""
-        for axis, attribute in enumerate(self.spec.attributes):
-            others = tuple(other for other in range(meant.ndim) if other != axis)
-            absent = ~meant.any(axis=others)
-            if int(absent.sum()) * (meant.size // meant.shape[axis]) == left_out:
-                members = listing(names[axis][code] for code in np.flatnonzero(absent).tolist())
-                return f"{attribute.name} {members}", attribute.span
-        place = self.spec.default.name_span
-        return f"{left_out:,} of {meant.size:,} token classes", place
+    def _left_out(self, axis: int, codes: list[int]) -> Finding:
+        spec, attribute = self.spec, self.spec.attributes[axis]
+        first = [0] * len(spec.attributes)
+        first[axis] = codes[0]
+        members = listing(attribute.leaves[code] for code in codes)
+        message = f"no rule speaks of {attribute.name} {members}: the default alone holds there"
+        where = witness_of(spec, spec.model.routed[0], first)
+        return Finding("uncovered-class", Severity.INFO, message, attribute.span, (), where)

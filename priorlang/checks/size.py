@@ -52,15 +52,16 @@ class Size:
 
 def _hashes(rows: NDArray[np.float64]) -> NDArray[np.uint64]:
     """A 64-bit hash of each row, the same in every process."""
-    found = np.zeros(len(rows), dtype=np.uint64)
     with np.errstate(over="ignore"):
-        for column in np.ascontiguousarray(rows.T).view(np.uint64):
-            # The mixer of SplitMix64: decimals leave the low bits of a float empty.
-            found = found * _ODD[0] + column
-            found = (found ^ (found >> _SHIFTS[0])) * _ODD[1]
-            found = (found ^ (found >> _SHIFTS[1])) * _ODD[2]
-            found ^= found >> _SHIFTS[2]
-    return found
+        mixed = (
+            np.ascontiguousarray(rows).view(np.uint64)
+            + np.arange(1, rows.shape[1] + 1, dtype=np.uint64) * _ODD[0]
+        )
+        # The mixer of SplitMix64: decimals leave the low bits of a float empty.
+        mixed = (mixed ^ (mixed >> _SHIFTS[0])) * _ODD[1]
+        mixed = (mixed ^ (mixed >> _SHIFTS[1])) * _ODD[2]
+        mixed ^= mixed >> _SHIFTS[2]
+        return np.asarray(mixed.sum(axis=1, dtype=np.uint64))
 
 
 _ODD = np.array([0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB], dtype=np.uint64)

@@ -12,7 +12,6 @@ from priorlang.phases import Prior
 from priorlang.ready_made import spec_names
 from priorlang.syntax.reformat import formatted
 
-
 # What the paper found to be worse, and why: a class with one expert, of two that each token is routed to.
 ILL_CONCEIVED = {f"table-10/setting-{number}": ["starved-class"] for number in ("III", "IV")}
 

@@ -18,7 +18,7 @@ from priorlang.syntax.canonical import canonical, splits_of
 
 @dataclass
 class CommentMap:
-    """Comments by the span of the part they belong to."""
+    """Comments by the span of the part they belong to; after a part stands one at most."""
 
     before: dict[Span, list[str]] = field(default_factory=dict)
     after: dict[Span, list[str]] = field(default_factory=dict)
@@ -74,11 +74,17 @@ def _hoist(document: t.Document, mapped: CommentMap) -> None:
         for split in splits[1:]:
             for comments in (mapped.before, mapped.after):
                 _move(comments, split.span, mapped.before, splits[0].span)
-    for statement in canonical(document).statements:
-        pieces = list(pieces_of(statement))
-        if not pieces:
-            continue
-        _move(mapped.after, pieces[-1], mapped.after, statement.span)
+    hoisted = [(each, list(pieces_of(each))) for each in canonical(document).statements]
+    hoisted = [(statement, pieces) for statement, pieces in hoisted if pieces]
+    for statement, pieces in hoisted:
+        if pieces[-1] != statement.span and pieces[-1] in mapped.after:
+            mapped.after[statement.span] = mapped.after.pop(pieces[-1]) + mapped.after.get(statement.span, [])
+    for span, several in mapped.after.items():
+        if len(several) > 1:
+            # A line has room for one comment; the others stand above, where they are found again.
+            mapped.before.setdefault(span, []).extend(several[:-1])
+            del several[:-1]
+    for statement, pieces in hoisted:
         if isinstance(statement, t.Model | t.Default | t.Schedule):
             _move(mapped.before, pieces[0], mapped.before, statement.span)
         if isinstance(statement, t.Rule) and statement.overrides is not None:

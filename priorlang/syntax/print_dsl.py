@@ -222,6 +222,5 @@ def _name_width(group: Iterable[t.Statement], comments: CommentMap) -> int:
 
 def _with_comments(lines: list[str], span: Span, comments: CommentMap) -> list[str]:
     """Lines with the comments of their part: those before above, the one after at the end."""
-    after = comments.after.get(span, [])
-    ended = [*lines[:-1], f"{lines[-1]}  {after[0]}"] if after else lines
-    return [*comments.before.get(span, []), *ended, *after[1:]]
+    after = "".join(f"  {comment}" for comment in comments.after.get(span, []))
+    return [*comments.before.get(span, []), *lines[:-1], lines[-1] + after]

@@ -161,9 +161,8 @@ class _Printer:
         return lines
 
     def around(self, lines: list[str], span: Span) -> list[str]:
-        after = self.comments.after.get(span, [])
-        ended = [*lines[:-1], f"{lines[-1]}  {after[0]}"] if after else lines
-        return [*self.comments.before.get(span, []), *ended, *after[1:]]
+        after = "".join(f"  {comment}" for comment in self.comments.after.get(span, []))
+        return [*self.comments.before.get(span, []), *lines[:-1], lines[-1] + after]
 
 
 def scalar(text: str) -> str:

@@ -189,7 +189,10 @@ class _Form:
             place, factor = self.phrase(key, "place"), self.phrase(value, "number")
             if place is not None and factor is not None:
                 points.append(t.Point(place[0], place[1], factor, key.span.to(value.span)))
-        yield t.Schedule(tuple(points), node.span)
+        if points:
+            yield t.Schedule(tuple(points), node.span)
+        elif isinstance(node, YamlMapping) and not node.items:
+            self.error("a schedule has points: {0%: 0, 5%: 1}", node.span)
 
     def allows(self, node: YamlNode) -> Iterator[t.Allow]:
         for item in self.listed(node):

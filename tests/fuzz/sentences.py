@@ -57,7 +57,10 @@ _LAYERS = frozenset({"layers", "ramp", "selector"})
 def program(rng: random.Random) -> str:
     """A head that means something, and a few statements of the grammar in any order."""
     statements = [sentence(rng, rng.choice(_STATEMENTS)) for _ in range(rng.choice((1, 1, 2, 2, 3, 5)))]
-    return _head(rng) + "\n".join(statements) + "\n"
+    text = _head(rng) + "\n".join(statements) + "\n"
+    if rng.random() < 0.3:
+        text = " ".join(word if rng.random() < 0.9 else f"{word} # c\n" for word in text.split(" "))
+    return text
 
 
 def sentence(rng: random.Random, symbol: str) -> str:

@@ -7,7 +7,10 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+from priorlang.diagnostics.finding import PriorError
 from priorlang.syntax.keywords import KEYWORDS
+from priorlang.syntax.reformat import rewritten
+from priorlang.syntax.source import SourceFile
 from tests.fuzz.sentences import program
 
 _FILES = Path(__file__).parents[1] / "files" / "language"
@@ -111,10 +114,21 @@ def text_of(rng: random.Random, files: list[tuple[str, str]]) -> tuple[str, str]
         return "fuzz.prior", _HEAD + _soup(rng)
     if kind < 0.45:
         return "fuzz.prior", program(rng)
-    form, text = ("prior", program(rng)) if kind < 0.55 else rng.choice(files)
-    for _ in range(rng.choice((1, 1, 2, 3, 6))):
+    form, text = _written(rng) if kind < 0.6 else rng.choice(files)
+    for _ in range(rng.choice((0, 1, 1, 1, 2, 3, 6))):
         text = rng.choice(_DAMAGES)(rng, text)
     return f"fuzz.{form}", text
+
+
+def _written(rng: random.Random) -> tuple[str, str]:
+    """Sentences in either form, as (form, text)."""
+    text = program(rng)
+    if rng.random() < 0.6:
+        try:
+            return "yaml", rewritten(SourceFile("fuzz.prior", text), "fuzz.yaml")
+        except PriorError:
+            return "prior", text
+    return "prior", text
 
 
 def _soup(rng: random.Random) -> str:

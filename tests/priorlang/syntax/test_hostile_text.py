@@ -158,6 +158,11 @@ def test_a_statement_of_the_wrong_shape_makes_no_noise(statement: str) -> None:
         assert not any(f"group of {keyword}" in message for message in later)
 
 
+@pytest.mark.parametrize("schedule", ["{}", "over", "[0%]", "{0%: x}"])
+def test_a_schedule_without_a_point_is_a_finding(schedule: str) -> None:
+    assert said(YAML_HEAD + f"schedule: {schedule}\n", "main.yaml") == [("syntax-error", 7)]
+
+
 def test_names_that_the_other_form_cannot_write_are_refused() -> None:
     for name in ("'a\"b'", '"a\\nb"'):
         text = YAML_HEAD + f"rule: {{{name}: {{prefer: {{0: 1}}}}}}\n"

@@ -106,6 +106,14 @@ def test_a_rule_that_splits_twice_is_printed_with_one_split() -> None:
     assert formatted(SourceFile("a.yaml", printed)) == printed
 
 
+def test_of_two_comments_after_a_statement_one_stands_above() -> None:
+    printed = formatted(
+        SourceFile("a.prior", HEAD + "attribute kind { a # first\n} # second\nexperts v = 0\n")
+    )
+    assert "\n# first\nattribute kind { a }  # second\n" in printed
+    assert formatted(SourceFile("a.prior", printed)) == printed
+
+
 def test_a_broken_file_is_not_formatted() -> None:
     with pytest.raises(PriorError):
         formatted(SourceFile("a.prior", HEAD + "rule a: prefer 0 bye 1\n"))

@@ -68,7 +68,13 @@ def train(setting: Setting, seeds: Sequence[int], steps: int = STEPS) -> Outcome
         loss.backward()
         optimizer.step()
         decay.step()
-    held_out_RBK = (_normal(generators, HELD_OUT, FEATURES) @ weight_RDK.detach()).double()
+    return measured(weight_RDK.detach(), generators)
+
+
+def measured(weight_RDK: Tensor, generators: Sequence[np.random.Generator]) -> Outcome:
+    """How a router of each seed does on held-out tokens."""
+    alpha_K = torch.full((EXPERTS,), ALPHA, dtype=torch.float64)
+    held_out_RBK = (_normal(generators, HELD_OUT, FEATURES) @ weight_RDK).double()
     return Outcome(
         loss=np.array(
             [dirichlet_prior_shaping_loss(logits_BK, alpha_K).item() for logits_BK in held_out_RBK]

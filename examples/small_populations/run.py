@@ -21,10 +21,10 @@ SETTINGS = (
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train every setting and print a line for each as it comes."""
-    options = _options(arguments)
+    given = options(arguments, steps=STEPS)
     torch.set_num_threads(1)
-    seeds = range(options.first, options.first + options.seeds)
-    for line in _table(seeds, options.steps):
+    seeds = range(given.first, given.first + given.seeds)
+    for line in _table(seeds, given.steps):
         print(line, flush=True)
 
 
@@ -42,26 +42,27 @@ def _table(seeds: Sequence[int], steps: int) -> Iterator[str]:
 
 
 def _cells(outcome: Outcome) -> str:
-    return f"{_spread(outcome.loss, 5)} | {_spread(outcome.variance, 4)}"
+    return f"{spread(outcome.loss, 5)} | {spread(outcome.variance, 4)}"
 
 
-def _spread(values: ndarray, digits: int) -> str:
+def spread(values: ndarray, digits: int) -> str:
     return f"{mean(values):.{digits}f} ± {std(values, ddof=1):.{digits}f}"
 
 
-def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+def options(arguments: Sequence[str] | None, *, steps: int) -> argparse.Namespace:
+    """The command line of either study."""
     parser = argparse.ArgumentParser(description="The shaping loss on small populations.")
     parser.add_argument("--seeds", type=int, default=5, help="how many seeds (default: %(default)s)")
     parser.add_argument("--first", type=int, default=0, help="the first seed (default: %(default)s)")
-    parser.add_argument("--steps", type=int, default=STEPS, help="of training (default: %(default)s)")
-    options = parser.parse_args(arguments)
-    if options.seeds < 2:
+    parser.add_argument("--steps", type=int, default=steps, help="of training (default: %(default)s)")
+    given = parser.parse_args(arguments)
+    if given.seeds < 2:
         parser.error("--seeds: at least 2, for a spread")
-    if options.first < 0:
+    if given.first < 0:
         parser.error("--first: seeds are not negative")
-    if options.steps < 1:
+    if given.steps < 1:
         parser.error("--steps: at least 1")
-    return options
+    return given
 
 
 if __name__ == "__main__":

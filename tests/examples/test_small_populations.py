@@ -12,8 +12,8 @@ from example_scripts import example_modules, readme_commands
 
 @pytest.fixture(scope="module")
 def example() -> Iterator[SimpleNamespace]:
-    with example_modules("small_populations", "run", "router") as (run, router):
-        yield SimpleNamespace(run=run, router=router)
+    with example_modules("small_populations", "run", "router", "windows") as (run, router, windows):
+        yield SimpleNamespace(run=run, router=router, windows=windows)
 
 
 def test_eq_4_narrows_pairs_and_the_unbiased_target_does_not(example: SimpleNamespace) -> None:
@@ -48,4 +48,15 @@ def test_the_table_has_a_line_for_every_setting(
 
 def test_the_readme_s_commands_are_understood(example: SimpleNamespace) -> None:
     commands = readme_commands("small_populations")
-    assert [vars(example.run._options(command)) for command in commands]
+    assert [vars(example.run.options(command, steps=1)) for command in commands]
+
+
+def test_a_window_mends_what_small_micro_batches_break(example: SimpleNamespace) -> None:
+    alone, _, window, _, ahead = example.windows.WAYS
+    variance = {}
+    for way in (alone, window, ahead):
+        weight_DK = example.windows.train(way, 8, 0, steps=40)
+        variance[way] = example.router.measured(weight_DK[None], [np.random.default_rng(0)]).variance.item()
+    assert variance[alone] < 0.07
+    assert variance[window] == pytest.approx(1 / 12, abs=0.008)
+    assert variance[ahead] == pytest.approx(1 / 12, abs=0.008)

@@ -4,9 +4,11 @@
     findings = priorlang.check(spec)
     table = priorlang.compile(spec)
 
-Packages, in the order in which data flows through them: `syntax` (text → tree), `semantics`
-(tree → Spec), `checks` (Spec → findings), `table` (Spec → PriorTable), `compare` (two priors → what
-differs). `diagnostics` renders findings; `training` reads training files; `cli` is the command line.
+Packages, in the order in which data flows through them: `syntax` (text → tree), `semantics` (tree → Spec),
+`table` (Spec → PriorTable), `checks` (Spec, PriorTable, shares and routing → findings), `compare` (two priors →
+what differs), `preview` (PriorTable → pictures), `routing` (what a run's routers did) and `fit` (routing → a
+prior). `diagnostics` renders findings, `pages` figures and web pages; `training` reads training files; `cli` is the
+command line.
 """
 
 from __future__ import annotations

@@ -76,7 +76,7 @@ def command(
     except PriorError as error:
         fail(error)
     except MissingMatplotlibError:
-        click.echo("error: a preview needs matplotlib: pip install matplotlib", err=True)
+        click.echo("error: a preview needs matplotlib: pip install 'priorlang[figures]'", err=True)
         sys.exit(USAGE)
     click.echo(output)
 

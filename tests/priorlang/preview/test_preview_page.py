@@ -204,4 +204,4 @@ def test_without_matplotlib_the_way_to_it_is_said(
     monkeypatch.setattr(priorlang.pages.figure, "find_spec", lambda name: None)
     result = preview(tmp_path, HEAD, to=to)
     assert (result.exit_code, result.stdout) == (2, "")
-    assert "pip install matplotlib" in result.stderr
+    assert "priorlang[figures]" in result.stderr

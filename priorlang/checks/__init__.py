@@ -55,9 +55,7 @@ def check_spec(spec: Spec, evidence: Evidence | None = None) -> Checked:
     from priorlang.checks.contested import Contests
     from priorlang.checks.coverage import Coverage
     from priorlang.checks.dirichlet import Extremes
-    from priorlang.checks.expectations import expectation_findings
     from priorlang.checks.load import Loads
-    from priorlang.checks.population import small_populations
     from priorlang.checks.redundant import Redundancy
     from priorlang.checks.rules import rule_findings
     from priorlang.checks.shares import certain_shares, group_shares
@@ -65,7 +63,6 @@ def check_spec(spec: Spec, evidence: Evidence | None = None) -> Checked:
     from priorlang.checks.starvation import Starvation
     from priorlang.checks.weak import Weak
     from priorlang.table.blocks import Space
-    from priorlang.table.cells import cells_of
 
     space = Space(spec)
     shares = (evidence.shares if evidence else None) or certain_shares(spec)
@@ -92,8 +89,13 @@ def check_spec(spec: Spec, evidence: Evidence | None = None) -> Checked:
     for opinion in opinions:
         findings.extend(opinion.findings())
     if evidence is not None and evidence.batch_tokens is not None and shares is not None:
+        from priorlang.checks.population import small_populations
+
         findings.extend(small_populations(spec, shares, evidence.batch_tokens))
     if spec.expects:
+        from priorlang.checks.expectations import expectation_findings
+        from priorlang.table.cells import cells_of
+
         findings.extend(expectation_findings(cells_of(spec)))
     return Checked(findings, len(size.distinct))
 

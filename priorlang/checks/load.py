@@ -10,7 +10,6 @@ from priorlang.checks.blame import DEFAULT, called, place_of
 from priorlang.checks.witness import Witness, witness
 from priorlang.diagnostics.finding import Finding, Severity
 from priorlang.semantics.describe import index_set
-from priorlang.table.dirichlet import top_k_load
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -86,6 +85,8 @@ class Loads:
 
     def relative_loads(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """[L, E], the loads that the prior implies, 1 where even; and [L], the share of shaped tokens behind them."""
+        from priorlang.table.dirichlet import top_k_load
+
         model = self.spec.model
         heaviest = sorted(self.mass.items(), key=lambda item: (-float(item[1].sum()), item[0]))[:MOST_PRIORS]
         even_NE = (

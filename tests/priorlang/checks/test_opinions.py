@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from prior_programs import LANGUAGE_FILES, findings_of, prior_of
 
@@ -33,6 +33,7 @@ RULES = (
 )
 
 
+@settings(deadline=None, max_examples=25)
 @given(st.permutations(RULES))
 def test_the_order_of_rules_plays_no_part(rules: list[str]) -> None:
     head = HEAD + "default base 0.75 weight 0.01\n"
@@ -56,6 +57,7 @@ def test_allow_silences(name: str) -> None:
     assert name not in {found for found, _, _ in said(text)}
 
 
+@settings(deadline=None)
 @given(st.floats(0.1, 50.0), st.integers(2, 16), st.integers(1, 15), st.floats(0.001, 0.05))
 def test_a_weak_preference_moves_no_mean_and_no_chance(
     base: float, experts: int, top_k: int, part: float

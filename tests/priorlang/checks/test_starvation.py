@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from prior_programs import prior_of
 
@@ -56,6 +56,7 @@ def test_the_shortfall_orders_table_10_as_its_accuracies_do(vision: float) -> No
     assert second < third < fourth
 
 
+@settings(deadline=None)
 @given(ALPHA, st.floats(0.01, 100.0))
 def test_scaling_alpha_and_renaming_experts_leave_the_number_preferred(
     alpha: list[float], factor: float
@@ -69,6 +70,7 @@ def test_scaling_alpha_and_renaming_experts_leave_the_number_preferred(
         assert preferred_experts(factor * alpha_nE) == pytest.approx([preferred])
 
 
+@settings(deadline=None)
 @given(st.integers(2, 32), st.integers(1, 31), st.floats(0.2, 5.0), st.floats(0.5, 5.0))
 def test_experts_preferred_alike_count_one_each(experts: int, some: int, base: float, boost: float) -> None:
     some = min(some, experts)
@@ -78,6 +80,7 @@ def test_experts_preferred_alike_count_one_each(experts: int, some: int, base: f
     assert preferred_experts(alpha_nE) == pytest.approx([some if worth else experts])
 
 
+@settings(deadline=None, max_examples=30)
 @given(st.floats(0.05, 100.0), st.integers(2, 8), st.floats(0.0, 1.0))
 def test_a_symmetric_prior_has_no_shortfall(base: float, experts: int, vision: float) -> None:
     text = (

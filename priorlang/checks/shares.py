@@ -99,11 +99,11 @@ def parse_shares(text: str, place: str = "--shares") -> dict[str, dict[str, str]
     """
     found: dict[str, dict[str, str]] = {}
     position = 0
-    while position < len(text):
+    while position < len(text) or not found:
         match = _SHARE.match(text, position)
         if match is None:
             shown = text[position : position + 40]
-            message = f"`{shown}` is not ATTRIBUTE.MEMBER=NUMBER, as in modality.vision=0.85"
+            message = f"`{shown}` is not ATTRIBUTE.MEMBER=NUMBER, as in modality.vision=0.85; a file of counts ends in .json or .yaml"
             raise PriorError([Finding("invalid-shares", Severity.ERROR, message, whole_file(place))])
         name, member, number = (match[1] or match[2], match[3] or match[4], match[5])
         if member in found.setdefault(name, {}):

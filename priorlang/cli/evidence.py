@@ -51,19 +51,44 @@ def _read(path: Path) -> GivenShares:
 
 def _json(text: str, path: Path) -> Any:
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=_without_duplicates)
     except (ValueError, RecursionError) as error:
-        raise _refused("invalid-shares", f"the file is no JSON: {error}", path) from None
+        raise _refused("invalid-shares", f"the file cannot be read as JSON: {error}", path) from None
 
 
 def _yaml(text: str, path: Path) -> Any:
     import yaml
 
     try:
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.BaseLoader)):
+            raise ValueError("counts need no aliases")
         # Without resolving scalars: a member may be called `no`, and numbers are read by the checks.
-        return yaml.load(text, Loader=yaml.BaseLoader)
-    except (yaml.YAMLError, RecursionError) as error:
-        raise _refused("invalid-shares", f"the file is no YAML: {error}", path) from None
+        return _plain(yaml.compose(text, Loader=yaml.BaseLoader))
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise _refused("invalid-shares", f"the file cannot be read as YAML: {error}", path) from None
+
+
+def _plain(node: Any) -> Any:
+    """A node graph as mappings, lists and texts."""
+    if node is None or node.id == "scalar":
+        return None if node is None else node.value
+    if node.id == "sequence":
+        return [_plain(item) for item in node.value]
+    return _without_duplicates([(_key(key), _plain(value)) for key, value in node.value])
+
+
+def _key(node: Any) -> str:
+    if node.id != "scalar":
+        raise ValueError("a key is a name")
+    return str(node.value)
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(name for number, (name, _) in enumerate(pairs) if name in dict(pairs[:number]))
+        raise ValueError(f"`{twice}` stands twice")
+    return found
 
 
 def _refused(name: str, message: str, path: Path) -> PriorError:

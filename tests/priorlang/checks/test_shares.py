@@ -81,7 +81,9 @@ def test_text_is_split_at_the_last_of_quoted_names() -> None:
     assert parse_shares("dataset.llava_v1.5_mix=3") == {"dataset": {"llava_v1.5_mix": "3"}}
 
 
-@pytest.mark.parametrize("text", ["modality=3", "modality.vision", "modality.vision=1,,", "=", "a.b=1,a.b=2"])
+@pytest.mark.parametrize(
+    "text", ["modality=3", "modality.vision", "modality.vision=1,,", "=", "a.b=1,a.b=2", ""]
+)
 def test_text_that_is_no_shares_is_told(text: str) -> None:
     with pytest.raises(PriorError, match="invalid-shares"):
         parse_shares(text)

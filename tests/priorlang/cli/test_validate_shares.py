@@ -39,9 +39,12 @@ def test_files_of_counts(name: str, content: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "exits", "words"),
     [
-        ("a.json", "{", 2, "no JSON"),
+        ("a.json", "{", 2, "as JSON"),
+        ("a.json", '{"modality": {"vision": 1, "language": 2, "vision": 3}}', 2, "`vision` stands twice"),
+        ("a.yaml", "modality: {vision: 1, language: 2, vision: 3}", 2, "`vision` stands twice"),
+        ("a.yaml", "&a [*a]", 2, "as YAML"),
         ("a.json", "3", 2, "a file of counts holds"),
-        ("a.yaml", "{", 2, "no YAML"),
+        ("a.yaml", "{", 2, "as YAML"),
         ("a.yaml", "modality: {vision: 1}", 1, "leave out language"),
         ("a.json", None, 2, "there is no file of counts"),
     ],

@@ -1,11 +1,13 @@
 """The shaping loss on one CPU thread against the paper's path: np.sort, betainc, gradient in closed form.
 
-Value and gradient of float32 logits, 73,728 tokens and 16 experts; α is float64, as in a table. Softmax forward and backward stands beside
-them as the least that any router loss costs.
+Value and gradient of float32 logits, 73,728 tokens and 16 experts; α is float64, as in a table. Once by torch operations
+alone, once by the loops that torch.compile makes of them, which is what such sizes run by themselves where there is a
+C++ compiler. Softmax forward and backward stands beside them as the least that any router loss costs.
 """
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 
@@ -14,49 +16,70 @@ import torch
 from numpy.typing import NDArray
 from scipy.special import betainc, betaln
 
+from dpsl.kernels import VARIABLE
 from dpsl.loss import shaping_loss_and_gradient
 from dpsl.marginals import BetaMarginals
 
 TOKENS, EXPERTS, POPULATIONS = 73_728, 16, 4
-ROUNDS = 7
+ROUNDS = 9
+WAYS = tuple(
+    (kernels, ranks, populations)
+    for kernels in ("torch", "compile")
+    for ranks in ("histogram", "sort")
+    for populations in (1, POPULATIONS)
+)
 
 
 def main() -> None:
     """Print, for several α, how many times faster than the paper's path each of ours is."""
     torch.set_num_threads(1)
-    print(f"shaping loss, {TOKENS:,} tokens × {EXPERTS} experts, one thread: times the paper's path")
     print(
-        f"{'alpha':>6} {'paper ns':>9} {'histogram':>10} {'exact':>7} {'histogram/4':>12} {'exact/4':>8} {'softmax':>8}"
+        f"shaping loss, {TOKENS:,} tokens × {EXPERTS} experts, one thread: times as fast as the paper's path"
     )
+    print("(ns an element of the paper's path; /4: four populations with a prior each)")
+    names = [_name(*way) for way in WAYS]
+    print(f"{'alpha':>6} {'paper ns':>9} " + " ".join(f"{name:>16}" for name in names) + f" {'softmax':>8}")
     for alpha in (0.2, 0.75, 1.0, 2.0):
         times = fastest(paths(alpha))
-        paper = times.pop("paper")
-        ratios = [paper / times[name] for name in ("histogram", "sort", "histogram/4", "sort/4", "softmax")]
-        columns = zip(ratios, (10, 7, 12, 8, 8), strict=True)
-        nanoseconds = paper / TOKENS / EXPERTS * 1e9
-        print(f"{alpha:6} {nanoseconds:9.0f} " + " ".join(f"{ratio:{width}.1f}" for ratio, width in columns))
+        nanoseconds = times["paper"] / TOKENS / EXPERTS * 1e9
+        ratios = " ".join(f"{times['paper'] / times[name]:16.1f}" for name in names)
+        print(f"{alpha:6} {nanoseconds:9.0f} {ratios} {times['paper'] / times['softmax']:8.1f}")
+
+
+def _name(kernels: str, ranks: str, populations: int) -> str:
+    return f"{kernels} {'exact' if ranks == 'sort' else 'hist'}" + (
+        f"/{populations}" if populations > 1 else ""
+    )
 
 
 def paths(alpha: float) -> dict[str, Callable[[], object]]:
-    """Each way of computing the loss; /4: four populations with a prior each."""
+    """Each way of computing the loss, compiled and warm."""
     logits = torch.randn(TOKENS, EXPERTS, generator=torch.Generator().manual_seed(0))
-    one_N = torch.zeros(TOKENS, dtype=torch.int64)
-    four_N = torch.arange(TOKENS) % POPULATIONS
-    prior_RK = torch.full((1, EXPERTS), alpha)
-    priors_RK = alpha * torch.linspace(1, 1.3, POPULATIONS)[:, None].expand(POPULATIONS, EXPERTS)
-    one, four = (BetaMarginals.from_alpha(values, torch.float32) for values in (prior_RK, priors_RK))
+    prior_K = np.full(EXPERTS, alpha)
     made: dict[str, Callable[[], object]] = {
-        "paper": lambda: paper(logits.numpy(), prior_RK[0].double().numpy()),
+        "paper": lambda: paper(logits.numpy(), prior_K),
         "softmax": lambda: softmax(logits),
     }
-    for ranks in ("histogram", "sort"):
-        made[ranks] = lambda ranks=ranks: shaping_loss_and_gradient(
-            logits, one_N, one_N, one, populations=1, ranks=ranks
-        )
-        made[f"{ranks}/4"] = lambda ranks=ranks: shaping_loss_and_gradient(
-            logits, four_N, four_N, four, populations=POPULATIONS, ranks=ranks
-        )
+    for way in WAYS:
+        made[_name(*way)] = _ours(logits, alpha, *way)
+        made[_name(*way)]()
     return made
+
+
+def _ours(
+    logits: torch.Tensor, alpha: float, kernels: str, ranks: str, populations: int
+) -> Callable[[], object]:
+    population_N = torch.arange(TOKENS) % populations
+    prior_RK = alpha * torch.linspace(1, 1.3, populations)[:, None].expand(populations, EXPERTS)
+    marginals = BetaMarginals.from_alpha(prior_RK, torch.float32)
+
+    def run() -> object:
+        os.environ[VARIABLE] = kernels
+        return shaping_loss_and_gradient(
+            logits, population_N, population_N, marginals, populations=populations, ranks=ranks
+        )
+
+    return run
 
 
 def paper(logits: NDArray[np.float32], alpha: NDArray[np.float64]) -> tuple[float, NDArray[np.float32]]:

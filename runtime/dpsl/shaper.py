@@ -247,6 +247,25 @@ class Shaper:
         """
         return self._metrics.take(shaped=self._shaping, across_ranks=across_ranks)
 
+    def check_finite(self, *, across_ranks: bool = False) -> None:
+        """Refuse logits that held NaN or infinity in the forward passes since the last `metrics`.
+
+        Costs one wait for the device. −∞ is a logit like any other: it bars an expert.
+
+        Args:
+            across_ranks: over the tokens of all ranks, each of which must then call this.
+
+        Raises:
+            AttachError: naming the first such layer and its number of tokens.
+        """
+        for layer, count in self._metrics.nonfinite(across_ranks=across_ranks).items():
+            place = next(router.place for router in self.routers if router.layer == layer)
+            raise AttachError(
+                place,
+                f"the logits of {count:,} token(s) held NaN or infinity",
+                "lower the learning rate, or train in float32 or bfloat16, and look at the step before",
+            )
+
     def statistics(self) -> RoutingStatistics:
         """Routing since `reset_statistics`, over all ranks, each of which must call this."""
         return self._accumulator.statistics(self.table)

@@ -206,6 +206,29 @@ def test_padding_counts_nowhere() -> None:
     assert (counts.bins == counts_other.bins).all()
 
 
+@pytest.mark.parametrize("spoilt", [torch.nan, torch.inf])
+def test_logits_that_are_not_finite_are_counted_and_named(spoilt: float) -> None:
+    model, inputs = tiny("upcycled"), batch()
+    shaper = dpsl.attach(model, symmetric_table())
+    shaper.check_finite()
+    (first, last) = shaper.routers
+
+    def spoil(_module: nn.Module, args: tuple[Tensor]) -> tuple[Tensor]:
+        hidden_NH = args[0].clone()
+        hidden_NH[:2] *= spoilt
+        return (hidden_NH,)
+
+    last.module.register_forward_pre_hook(spoil)
+    with shaper.tokens(mask=inputs["attention_mask"]):
+        model(**inputs).loss.backward()
+    for _ in range(2):
+        with pytest.raises(AttachError, match=rf"layer {last.layer} .*logits of 2 token\(s\) held NaN"):
+            shaper.check_finite()
+    shaper.metrics()
+    shaper.check_finite()
+    assert first.layer != last.layer
+
+
 def test_not_a_number_in_padding_stays_there() -> None:
     model, table = tiny("upcycled"), symmetric_table()
     inputs = batch()

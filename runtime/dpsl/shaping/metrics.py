@@ -18,7 +18,7 @@ class ShapingValue(NamedTuple):
 
 _MEANS = ("load_cov", "load_max", "routing_entropy", "dead_fraction", "top1_score")
 _SHAPING = ("dpsl", "dpsl_above_floor")
-_NUMBERS = 6
+_NUMBERS = 7
 """Sums of a layer beside its experts' loads."""
 
 
@@ -62,16 +62,23 @@ class RoutingMetrics:
             (log_p_NK.amax(-1).exp() * counted_N).sum(),
             *((counted_N.new_zeros(()),) * 2 if shaping is None else shaping),
             counted_N.new_full((), shaping is not None),
+            # One NaN or +∞ among the logits makes every log-probability of the token NaN.
+            (log_p_NK[:, 0].isnan() * counted_N).sum(),
         ]
         row = torch.cat([torch.stack([number.double() for number in sums]), load_K.double()])
         self._sums[position] += row.to(self._sums.device)
 
+    def nonfinite(self, *, across_ranks: bool) -> dict[int, int]:
+        """Tokens whose logits held NaN or +∞, of each layer that saw any since the last `take`."""
+        sums = self._reduced(across_ranks)
+        if sums is None:
+            return {}
+        counts = sums[:, _NUMBERS - 1].tolist()
+        return {layer: int(count) for layer, count in zip(self._layers, counts, strict=True) if count}
+
     def take(self, *, shaped: bool, across_ranks: bool) -> dict[str, float]:
         """The metrics since the last call, and a fresh start; empty where no token was seen."""
-        sums, self._sums = self._sums, None
-        if across_ranks and torch.distributed.is_available() and torch.distributed.is_initialized():
-            sums = sums if sums is not None else self._nothing()
-            torch.distributed.all_reduce(sums)
+        sums, self._sums = self._reduced(across_ranks), None
         if sums is None:
             return {}
         metrics: dict[str, float] = {}
@@ -92,13 +99,20 @@ class RoutingMetrics:
         totals = {name: sum(_of_layers(metrics, name)) for name in _SHAPING} if shaped else {}
         return {**totals, **means, **metrics}
 
+    def _reduced(self, across_ranks: bool) -> Tensor | None:
+        if not (across_ranks and torch.distributed.is_available() and torch.distributed.is_initialized()):
+            return self._sums
+        sums = self._sums.clone() if self._sums is not None else self._nothing()
+        torch.distributed.all_reduce(sums)
+        return sums
+
     def _nothing(self) -> Tensor:
         device = "cuda" if torch.distributed.get_backend() == "nccl" else "cpu"
         return torch.zeros((len(self._layers), self._experts + _NUMBERS), dtype=torch.float64, device=device)
 
 
 def _layer_metrics(row: list[float], experts: int) -> dict[str, float]:
-    tokens, entropy, top1, loss, floor, passes, *load = row
+    tokens, entropy, top1, loss, floor, passes, _, *load = row
     mean = sum(load) / experts
     deviation = math.sqrt(sum((slots - mean) ** 2 for slots in load) / experts)
     return {

@@ -61,9 +61,11 @@ class Audit:
 
         Raises:
             AuditError: a router that gets no gradient.
+            AttachError: a router whose logits are not finite.
         """
         for handle in self._handles:
             handle.remove()
+        self._shaper.check_finite(across_ranks=True)
         device = inputs["input_ids"].device
         delivered = [self._delivered(router.layer, device) for router in self._shaper.routers]
         task = self._task_gradients(delivered)

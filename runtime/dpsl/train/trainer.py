@@ -153,6 +153,8 @@ class StageTrainer(Trainer):  # type: ignore[misc]
         if float(tokens):
             row["tokens_per_second"] = float(tokens) / max(seconds, 1e-9)
         for terms in self._router_terms:
+            if isinstance(terms, Shaper):
+                terms.check_finite(across_ranks=True)
             row |= terms.metrics(across_ranks=True)
         self._on_row(row)
         self._tokens, self._since = 0, time.perf_counter()

@@ -68,10 +68,10 @@ def growth() -> None:
 
 
 def memory() -> None:
-    """The most that checking holds at once, beside what one mask for each rule would."""
+    """The most that checking holds at once, beside what one mask for each rule would; ten kinds of member in the last."""
     print("rules, cells: MiB at most while checking; MiB of the masks")
-    for rules, sizes in ((500, SMALL), (500, (40, 20, 16)), (500, (125, 25, 25))):
-        spec = resolved(program(rules, sizes, kinds=10))
+    for rules, sizes, kinds in ((500, SMALL, 0), (500, (40, 20, 16), 0), (500, (125, 25, 25), 10)):
+        spec = resolved(program(rules, sizes, kinds=kinds))
         tracemalloc.start()
         start = time.process_time()
         priorlang.check(spec)

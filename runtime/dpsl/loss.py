@@ -238,7 +238,8 @@ def _ranked(kernels: Kernels) -> type[TorchRanked] | type[TritonRanked]:
 def _sums(values_2N: Tensor, bucket_N: Tensor, populations: int, group: ProcessGroup | None) -> Tensor:
     """Sums over each population and all ranks, float64."""
     sums_2Q = values_2N.new_zeros((2, populations + 1), dtype=torch.float64)
-    sums_2Q.index_add_(1, bucket_N, values_2N.double())
+    for sums_Q, values_N in zip(sums_2Q, values_2N, strict=True):  # far faster than along the rows at once
+        sums_Q.index_add_(0, bucket_N, values_N.double())
     if group is not None:
         dist.all_reduce(sums_2Q, group=group)
     return sums_2Q[:, :-1]

@@ -54,6 +54,8 @@ def _compiled(function: Callable[Arguments, Result]) -> Callable[Arguments, Resu
 _OPTIONS: dict[str, str | int | bool | Callable[..., object]] = {
     # Unrolled over few experts, each sum would be computed anew wherever it is used.
     "unroll_reductions_threshold": 1,
+    # Indices come from clamped numbers.
+    "assert_indirect_indexing": False,
     # A pool of compilers would outlive the few functions that there are.
     "compile_threads": 1,
 }

@@ -456,3 +456,29 @@ def test_equal_logits_are_warned_of() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         dpsl.dirichlet_prior_shaping_loss(torch.tensor([[1.0, 1.0, 1.0], [1.0, 1.0, 1.1]]), ALPHA_PK[0])
+
+
+@pytest.mark.parametrize("ranks", ["sort", "histogram"])
+def test_only_the_gradient_is_kept_for_the_backward_pass(ranks: str) -> None:
+    logits = draw(500, 4).half().requires_grad_()
+    kept: list[Tensor] = []
+    with torch.autograd.graph.saved_tensors_hooks(
+        lambda tensor: kept.append(tensor) or tensor, lambda kept: kept
+    ):
+        dpsl.dirichlet_prior_shaping_loss(
+            logits, ALPHA_PK[:1, :1].expand(1, 4), torch.arange(500) % 3 - 2, ranks=ranks
+        )
+    assert [tensor.shape for tensor in kept if tensor is not None] == [logits.shape]
+
+
+@pytest.mark.parametrize("experts", [2, 3, 64, 512])
+def test_any_number_of_experts_in_half_precision(experts: int) -> None:
+    logits = draw(50, experts, 3.0)
+    for dtype in (torch.float16, torch.bfloat16):
+        low = logits.to(dtype)
+        value, gradient = ours(low, torch.full((experts,), 0.75))
+        expected, expected_gradient = ours(low.float(), torch.full((experts,), 0.75))
+        assert value == pytest.approx(expected, rel=1e-6)
+        np.testing.assert_allclose(
+            gradient, expected_gradient, rtol=1e-2, atol=1e-2 * np.abs(expected_gradient).max()
+        )

@@ -15,7 +15,7 @@ import torch
 from figure import assignment_picture
 from mixtures import MIXTURES
 from protocol import EPOCHS, WARM_UP, run_mixture
-from tables import Scores, scores_of, tables
+from scores import Scores, scores_of, tables
 
 DEFAULT_OUTPUT = Path(__file__).resolve().parents[2] / "runs" / "clustering"
 

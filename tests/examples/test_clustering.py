@@ -14,7 +14,7 @@ import torch
 from example_scripts import EXAMPLES, example_modules, readme_commands
 from PIL import Image
 
-MODULES = ("run", "mixtures", "network", "swav", "secu", "protocol", "accuracy", "tables")
+MODULES = ("run", "mixtures", "network", "swav", "secu", "protocol", "accuracy", "scores")
 QUICK = ["--seeds", "2", "--epochs", "6", "--warm-up", "4"]
 
 

@@ -76,12 +76,12 @@ def check_finite(logits: Tensor, population_N: Tensor) -> None:
         )
 
 
-def warn_if_all_equal(logits: Tensor) -> None:
-    """Warn, once, of logits that favour no expert at any token: as a router has whose weights are all 0."""
+def warn_if_all_equal(logits: Tensor, place: str = "") -> None:
+    """Warn of logits that favour no expert at any token: as a router has whose weights are all 0."""
     if len(logits) < 2 or bool((logits[0] != logits[0, 0]).any()) or bool((logits != logits[:, :1]).any()):
         return
     warnings.warn(
-        "every token has equal logits for all experts, as with a router whose weights are all 0: the loss has a "
+        f"{place + ': ' if place else ''}every token has equal logits for all experts, as with a router whose weights are all 0: the loss has a "
         "saddle there, which it leaves by ranking ties at random; random initial weights learn faster",
         stacklevel=3,
     )

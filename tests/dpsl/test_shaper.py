@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import warnings
 
 import pytest
 import torch
@@ -227,6 +228,25 @@ def test_logits_that_are_not_finite_are_counted_and_named(spoilt: float) -> None
     shaper.metrics()
     shaper.check_finite()
     assert first.layer != last.layer
+
+
+def test_a_router_without_weights_is_warned_of_once() -> None:
+    model, inputs = tiny("upcycled"), batch()
+    shaper = dpsl.attach(model, symmetric_table())
+    nn.init.zeros_(shaper.routers[0].module.weight)
+
+    def step() -> None:
+        with shaper.tokens(mask=inputs["attention_mask"]):
+            model(**inputs).loss.backward()
+
+    with pytest.warns(UserWarning, match="equal logits") as warned:
+        step()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        step()
+    told = [str(warning.message) for warning in warned if "equal logits" in str(warning.message)]
+    assert len(told) == 1
+    assert told[0].startswith(shaper.routers[0].place)
 
 
 def test_not_a_number_in_padding_stays_there() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dpsl.arguments import warn_if_all_equal
 from dpsl.errors import AttachError
 from dpsl.routers.found import FoundRouter, Scoring
 from dpsl.routers.output import (
@@ -61,6 +62,7 @@ class RouterHook:
     def __post_init__(self) -> None:
         self._scoring = self.router.scoring
         self._counted = False
+        self._checked = False
 
     def __call__(self, module: nn.Module, _args: Any, output: Any) -> Any:
         """The output, with the gradient attached to what the experts are combined with."""
@@ -86,6 +88,7 @@ class RouterHook:
         factor = self.factor() if step.shapes and self.layout.populations else 0.0
         shaping: ShapingValue | None = None
         if factor:
+            self._warn_once(fixed_NK[class_N >= 0])
             carried = self.memory.carried(self.layout.layer, self.router.place)
             result = self.loss.of_layer(self.layout, fixed_NK, class_N.clamp(min=0), group_N, factor, carried)
             self.memory.keep(self.layout.layer, result.histogram)
@@ -93,6 +96,11 @@ class RouterHook:
             shaping = ShapingValue(result.value, self.loss.floor(self.layout, result, factor))
         self._watch(read, fixed_NK, class_N, shaping)
         return self._attached(step, output, read, logits_NK) if factor else output
+
+    def _warn_once(self, logits_NK: Tensor) -> None:
+        if not self._checked and len(logits_NK):
+            self._checked = True
+            warn_if_all_equal(logits_NK, self.router.place)
 
     def _placed(self, classes: TokenClasses, logits_NK: Tensor) -> tuple[Tensor, Tensor]:
         """The class and the group of each token, -1 where it does not count."""

@@ -16,7 +16,7 @@ from priorlang.diagnostics.finding import Finding, PriorError, Severity
 from priorlang.semantics.allow import allowed
 from priorlang.semantics.exact import ExactValue
 from priorlang.semantics.imports import Program, load_program
-from priorlang.semantics.resolve import TooLargeError, resolve
+from priorlang.semantics.resolve import resolve
 from priorlang.semantics.spec import Spec
 from priorlang.syntax import SourceFile, read_source
 
@@ -80,10 +80,7 @@ class Prior:
 
     @cached_property
     def _resolved(self) -> tuple[Spec | None, list[Finding]]:
-        try:
-            return resolve(self._program[0], self.settings, self.model)
-        except TooLargeError as error:
-            return None, error.findings
+        return resolve(self._program[0], self.settings, self.model)
 
     @property
     def program(self) -> Program:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import islice
+
 from priorlang.checks.witness import witness_of
 from priorlang.diagnostics.finding import Finding, Fix, Related, Severity
 from priorlang.semantics.spec import UNKNOWN, RuleSpec, Spec
@@ -34,10 +36,10 @@ def rule_findings(spec: Spec, used: set[int], silencers: list[tuple[int, ...]]) 
 
 
 def _shadowed(spec: Spec, rule: RuleSpec, silencers: tuple[int, ...]) -> Finding:
-    meeting = [other for other in silencers if _first_cell(spec, rule, spec.rules[other]) is not None]
+    meeting = (other for other in silencers if _first_cell(spec, rule, spec.rules[other]) is not None)
     related = tuple(
         Related(f"`{spec.rules[other].name}` overrides it", spec.rules[other].name_span)
-        for other in meeting[:PLACES_SHOWN]
+        for other in islice(meeting, PLACES_SHOWN)
     )
     message = f"rule `{rule.name}` is overridden wherever it matches"
     return Finding(

@@ -21,6 +21,10 @@ IO_FINDINGS = frozenset(
 )
 
 
+MAXIMUM_SHOWN = 200
+"""Findings that are shown to people."""
+
+
 def write_json(document: Mapping[str, Any] | list[Any]) -> None:
     """Print a JSON document."""
     import json
@@ -48,9 +52,12 @@ def print_findings(
     findings: Iterable[Finding], sources: Mapping[str, str] | None = None, *, err: bool = True
 ) -> None:
     """Findings for people. Sources that are not given are read from disk."""
-    listed = list(findings)
+    every = list(findings)
+    listed = every[:MAXIMUM_SHOWN]
     stream = sys.stderr if err else sys.stdout
     say(render(listed, _texts(listed, sources or {}), style_of(stream)), err=err)
+    if len(every) > len(listed):
+        say(f"\n… and {len(every) - len(listed):,} more; `validate --format json` lists all", err=err)
 
 
 def fail(error: PriorError, sources: Mapping[str, str] | None = None) -> NoReturn:

@@ -33,7 +33,8 @@ def render(findings: Iterable[Finding], sources: Mapping[str, str], style: Style
         style: plain text by default.
     """
     style = style or Style()
-    return "\n\n".join("\n".join(_one(finding, sources, style)) for finding in findings)
+    lines = {file: text.split("\n") for file, text in sources.items() if text}
+    return "\n\n".join("\n".join(_one(finding, lines, style)) for finding in findings)
 
 
 def summary(findings: Iterable[Finding]) -> str:
@@ -47,7 +48,7 @@ def summary(findings: Iterable[Finding]) -> str:
     return ", ".join(words)
 
 
-def _one(finding: Finding, sources: Mapping[str, str], style: Style) -> list[str]:
+def _one(finding: Finding, sources: Mapping[str, list[str]], style: Style) -> list[str]:
     colour = _COLOUR[finding.severity]
     head = style.paint(f"{finding.severity}[{finding.name}]", f"1;{colour}")
     gutter = len(str(max(span.start.line for span in [finding.span, *(r.span for r in finding.related)])))
@@ -64,15 +65,20 @@ def _one(finding: Finding, sources: Mapping[str, str], style: Style) -> list[str
 
 
 def _excerpt(
-    span: Span, sources: Mapping[str, str], gutter: int, mark: str, colour: str, message: str, style: Style
+    span: Span,
+    sources: Mapping[str, list[str]],
+    gutter: int,
+    mark: str,
+    colour: str,
+    message: str,
+    style: Style,
 ) -> list[str]:
     """The source line of a span, underlined; a span over several lines is underlined on its first."""
     pad = " " * gutter
     arrow = style.paint("-->", "34")
     lines = [f"{pad}{arrow} {span}"]
-    text = sources.get(span.file)
-    source = text.split("\n") if text else []
-    if not 0 < span.start.line <= len(source) or not text:
+    source = sources.get(span.file, [])
+    if not 0 < span.start.line <= len(source):
         return [*lines, f"{pad} = {message}"] if message else lines
     line = _CONTROL.sub("\N{REPLACEMENT CHARACTER}", source[span.start.line - 1])
     shown = line.expandtabs(4)

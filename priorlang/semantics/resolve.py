@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING
 from priorlang.diagnostics.finding import Edit, Finding, Fix, Related, Severity
 from priorlang.diagnostics.span import Span, whole_file
 from priorlang.diagnostics.suggest import closest, listing
+from priorlang.semantics.bounds import TooLargeError, check_bounds
 from priorlang.semantics.describe import index_set
 from priorlang.semantics.exact import ExactValue
 from priorlang.semantics.imports import Program
+from priorlang.semantics.order import order_of, plain_parameters
 from priorlang.semantics.rules import RuleResolver
 from priorlang.semantics.schedule import resolve_schedule
 from priorlang.semantics.scope import gather
 from priorlang.semantics.sets import Kind, Sets
 from priorlang.semantics.spec import AttributeSpec, ModelShape, RuleSpec, Spec
-from priorlang.semantics.usage import unused_findings
+from priorlang.semantics.usage import Use, unused_findings
 from priorlang.semantics.values import Values
 from priorlang.semantics.vocabulary import attributes_of
 from priorlang.semantics.widened import widened_findings
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 MAXIMUM_LAYERS = 10_000
 MAXIMUM_EXPERTS = 10_000
 MAXIMUM_CELLS = 4_000_000
+"""Of cells, and of layers × experts."""
 _MODEL_KEYS = ("layers", "experts", "top_k", "routed")
 
 
@@ -45,9 +48,13 @@ def resolve(
 
     Returns:
         The Spec of everything that could be resolved, or None where the model, the default or every
-        member of an attribute is missing, and the findings.
+        member of an attribute is missing, or the program is too large; and the findings.
     """
-    return _Resolver(program, dict(settings or {}), model).run()
+    try:
+        check_bounds(program)
+        return _Resolver(program, dict(settings or {}), model).run()
+    except TooLargeError as error:
+        return None, error.findings
 
 
 class _Resolver:
@@ -66,12 +73,13 @@ class _Resolver:
 
     def run(self) -> tuple[Spec | None, list[Finding]]:
         self.check_settings()
+        order = order_of(self.scope)
+        for name in plain_parameters(self.scope, order):
+            self.parameter(name)
         model = self.model()
         attributes = attributes_of(self.scope, self.findings)
         self.check_size(model, attributes)
-        for name in self.scope.parameters:
-            self.values.parameter(t.Reference(name, self.scope.parameters[name].name.span))
-        groups = self.groups()
+        groups = self.groups(order)
         resolver = RuleResolver(self.program, self.scope, self.sets, self.values, attributes, self.findings)
         default = self.default(resolver)
         resolved = {name: resolver.rule(statement) for name, statement in self.scope.rules.items()}
@@ -198,10 +206,19 @@ class _Resolver:
         classes = 1
         for attribute in attributes:
             classes *= max(1, len(attribute.leaves))
+            if classes > MAXIMUM_CELLS**2:
+                break
         cells = classes * (len(model.routed) if model else 1)
         if cells > MAXIMUM_CELLS:
-            message = f"{cells:,} cells (layers × token classes); a prior has at most {MAXIMUM_CELLS:,}"
+            count = f"{cells:,}" if classes <= MAXIMUM_CELLS**2 else f"more than {MAXIMUM_CELLS**2:,}"
+            message = f"{count} cells (layers × token classes); a prior has at most {MAXIMUM_CELLS:,}"
             self.error("too-large", message, self.top())
+            raise TooLargeError(self.findings)
+        if model is not None and model.layers * model.experts > MAXIMUM_CELLS:
+            message = (
+                f"{model.layers * model.experts:,} experts in all; a model has at most {MAXIMUM_CELLS:,}"
+            )
+            self.error("too-large", message, model.span)
             raise TooLargeError(self.findings)
 
     # --- default, groups -------------------------------------------------------------------------
@@ -218,15 +235,20 @@ class _Resolver:
             return None
         return rules.default(statement)
 
-    def groups(self) -> dict[tuple[str, str], frozenset[int]]:
-        found = {}
-        for (kind, name), statement in self.scope.groups.items():
-            narrowed: Kind = "experts" if kind == "experts" else "layers"
-            indices = self.sets.group(narrowed, statement.name)
-            if indices is not None:
-                found[kind, name] = indices
+    def parameter(self, name: str) -> None:
+        self.values.parameter(t.Reference(name, self.scope.parameters[name].name.span))
+
+    def groups(self, order: list[Use]) -> dict[tuple[str, str], frozenset[int]]:
+        """Work out every group, and the parameters that stand on some."""
+        for kind, name in order:
+            if kind == "parameter":
+                self.parameter(name)
+            else:
+                narrowed: Kind = "experts" if kind == "experts" else "layers"
+                self.sets.group(narrowed, self.scope.groups[kind, name].name)
+        found = ((key, self.sets.groups.get(key)) for key in self.scope.groups)
         self.sets.used_groups.clear()
-        return found
+        return {key: indices for key, indices in found if indices is not None}
 
     # --- findings --------------------------------------------------------------------------------
 
@@ -250,11 +272,3 @@ class _Resolver:
 def _may_silence(statement: t.Rule) -> bool:
     unshaped = any(isinstance(effect, t.Unshaped) for effect in statement.effects)
     return statement.overrides is not None or unshaped
-
-
-class TooLargeError(Exception):
-    """A program with more cells than any check could visit; carries the findings so far."""
-
-    def __init__(self, findings: list[Finding]) -> None:
-        self.findings = findings
-        super().__init__()

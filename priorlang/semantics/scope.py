@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from priorlang.diagnostics.finding import Finding, Related, Severity
 from priorlang.diagnostics.span import Span
+from priorlang.semantics.bounds import Mistakes
 from priorlang.semantics.imports import Program
 from priorlang.syntax import tree as t
 
@@ -39,7 +40,7 @@ Restatable = t.Setting | t.Parameter | t.Default | t.Schedule
 
 def gather(program: Program) -> tuple[Scope, list[Finding]]:
     """The declarations of a program, and what is declared twice."""
-    scope, findings = Scope(), list[Finding]()
+    scope, findings = Scope(), Mistakes()
     restatable: dict[tuple[str, str], list[Restatable]] = {}
     for name, file in program.files.items():
         for lost in file.document.broken:

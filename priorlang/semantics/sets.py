@@ -10,7 +10,7 @@ from priorlang.diagnostics.span import Span
 from priorlang.diagnostics.suggest import closest, listing
 from priorlang.semantics.scope import Scope
 from priorlang.semantics.spec import AttributeSpec, Negation
-from priorlang.semantics.values import Values, unknown_name
+from priorlang.semantics.values import MAXIMUM_CHAIN, Values, ring_text, unknown_name
 from priorlang.syntax import tree as t
 from priorlang.syntax.phrases import quoted
 
@@ -99,8 +99,8 @@ class Sets:
             if not self.scope.is_broken(kind, name.text):
                 self.findings.append(self._unknown_group(kind, name))
             return None
-        if key in self.resolving:
-            ring = " → ".join(item for _, item in [*self.resolving, key])
+        if key in self.resolving or len(self.resolving) >= MAXIMUM_CHAIN:
+            ring = ring_text([item for _, item in [*self.resolving, key]])
             self._error("group-cycle", f"a group cannot contain itself: {ring}", name.span)
             return None
         self.resolving.append(key)

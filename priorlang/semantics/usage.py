@@ -73,11 +73,11 @@ def _uses(statement: t.Statement) -> Iterator[Use]:
     """Every name that a statement refers to."""
     if isinstance(statement, t.Model):
         for setting in statement.settings:
-            yield from _in_set(setting.value, "layers")
+            yield from names_in_set(setting.value, "layers")
     elif isinstance(statement, t.Group):
-        yield from _in_set(statement.value, statement.kind)
+        yield from names_in_set(statement.value, statement.kind)
     elif isinstance(statement, t.Parameter):
-        yield from _in_value(statement.value)
+        yield from names_in_value(statement.value)
     elif isinstance(statement, t.Attribute) and statement.adds:
         yield "attribute", statement.name.text
     elif isinstance(statement, t.Default):
@@ -89,29 +89,29 @@ def _uses(statement: t.Statement) -> Iterator[Use]:
             yield from _in_effect(effect)
     elif isinstance(statement, t.Schedule):
         for point in statement.points:
-            yield from _in_value(point.place)
-            yield from _in_value(point.factor)
+            yield from names_in_value(point.place)
+            yield from names_in_value(point.factor)
     elif isinstance(statement, t.Expect):
         yield from _in_selector(statement.selector)
         if isinstance(statement.claim, t.Comparison):
             for operand in (statement.claim.left, statement.claim.right):
                 if isinstance(operand, t.Measure):
-                    yield from _in_set(operand.experts, "experts")
+                    yield from names_in_set(operand.experts, "experts")
                 elif isinstance(operand, t.Reference):
                     yield "parameter", operand.name
 
 
 def _in_effect(effect: t.Effect) -> Iterator[Use]:
     if isinstance(effect, t.Base):
-        yield from _in_value(effect.value)
+        yield from names_in_value(effect.value)
         for share in effect.shares:
-            yield from _in_value(share.amount)
-            yield from _in_set(share.experts, "experts")
+            yield from names_in_value(share.amount)
+            yield from names_in_set(share.experts, "experts")
     elif isinstance(effect, t.Push):
-        yield from _in_set(effect.experts, "experts")
-        yield from _in_value(effect.by)
+        yield from names_in_set(effect.experts, "experts")
+        yield from names_in_value(effect.by)
     elif isinstance(effect, t.Weight):
-        yield from _in_value(effect.value)
+        yield from names_in_value(effect.value)
     elif isinstance(effect, t.Split):
         for name in effect.attributes:
             yield "attribute", name.text
@@ -122,12 +122,13 @@ def _in_selector(selector: t.Selector | None) -> Iterator[Use]:
         return
     for term in selector.terms:
         yield "attribute", term.attribute.text
-        yield from _in_set(term.members, "member")
+        yield from names_in_set(term.members, "member")
     if selector.layers is not None:
-        yield from _in_set(selector.layers, "layers")
+        yield from names_in_set(selector.layers, "layers")
 
 
-def _in_set(node: t.SetExpression, kind: str) -> Iterator[Use]:
+def names_in_set(node: t.SetExpression, kind: str) -> Iterator[Use]:
+    """Every name in a set of `experts`, `layers` or `member`s."""
     for item in node.items:
         if isinstance(item, t.Name):
             yield kind, item.text
@@ -136,16 +137,17 @@ def _in_set(node: t.SetExpression, kind: str) -> Iterator[Use]:
         elif isinstance(item, t.Range):
             for end in (item.first, item.last, item.step):
                 if end is not None:
-                    yield from _in_value(end)
+                    yield from names_in_value(end)
 
 
-def _in_value(value: t.Value) -> Iterator[Use]:
+def names_in_value(value: t.Value) -> Iterator[Use]:
+    """Every name in a value."""
     if isinstance(value, t.Reference):
         yield "parameter", value.name
     elif isinstance(value, t.Vector):
         for number in value.items:
-            yield from _in_value(number)
+            yield from names_in_value(number)
     elif isinstance(value, t.Ramp):
-        yield from _in_value(value.start)
-        yield from _in_value(value.stop)
-        yield from _in_set(value.layers, "layers")
+        yield from names_in_value(value.start)
+        yield from names_in_value(value.stop)
+        yield from names_in_set(value.layers, "layers")

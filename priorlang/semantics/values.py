@@ -13,6 +13,9 @@ from priorlang.semantics.scope import Scope
 from priorlang.syntax import tree as t
 from priorlang.syntax.phrases import quoted
 
+MAXIMUM_CHAIN = 40
+"""Of parameters, or groups, that are worked out one for the other. Longer ones are circles: see `order`."""
+
 
 class Values:
     """Evaluates values under the parameters of a program. What cannot be evaluated is a finding and None.
@@ -102,8 +105,8 @@ class Values:
                     unknown_name("parameter", node.name, self.scope.parameters, node.span, "$")
                 )
             return None
-        if node.name in self.evaluating:
-            ring = " → ".join(f"${name}" for name in [*self.evaluating, node.name])
+        if node.name in self.evaluating or len(self.evaluating) >= MAXIMUM_CHAIN:
+            ring = ring_text([f"${name}" for name in [*self.evaluating, node.name]])
             self.error("parameter-cycle", f"a parameter cannot stand on itself: {ring}", node.span)
             return None
         self.evaluating.append(node.name)
@@ -114,6 +117,12 @@ class Values:
 
     def error(self, name: str, message: str, span: Span) -> None:
         self.findings.append(Finding(name, Severity.ERROR, message, span))
+
+
+def ring_text(names: list[str]) -> str:
+    """The names of a circle, in order."""
+    shown = names if len(names) <= 9 else [*names[:4], "…", *names[-4:]]
+    return " → ".join(shown)
 
 
 def unknown_name(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from priorlang.diagnostics.finding import Edit, Finding, Fix, Severity
-from priorlang.diagnostics.span import Position, Span
+from priorlang.diagnostics.span import Position, Span, whole_file
 from priorlang.diagnostics.suggest import closest
 from priorlang.syntax import tree as t
 from priorlang.syntax.builder import Origin
@@ -17,7 +17,15 @@ from priorlang.syntax.comments import comments_of
 from priorlang.syntax.keywords import STATEMENT_KEYWORDS
 from priorlang.syntax.messages import line_column, syntax_finding, text_place
 from priorlang.syntax.parser import MisreadError, parse_text
-from priorlang.syntax.recovery import MAXIMUM_DEPTH, Chunk, declared_name, statements_of, too_deep
+from priorlang.syntax.recovery import (
+    MAXIMUM_DEPTH,
+    MAXIMUM_WORDS,
+    Chunk,
+    declared_name,
+    statements_of,
+    too_deep,
+    too_long,
+)
 from priorlang.syntax.source import SourceFile
 
 LANGUAGE_VERSION = "1"
@@ -27,6 +35,8 @@ MAXIMUM_ERRORS = 100
 
 def parse_dsl(source: SourceFile) -> tuple[t.Document, list[Finding]]:
     """Read a `.prior` file. The document holds every statement that could be read."""
+    if too_long(source.text):
+        return _refused(source)
     comments = comments_of(source)
     if too_deep(source.text) is not None:
         return _parse_in_pieces(source, comments)
@@ -122,6 +132,14 @@ def _parse_chunk(file: str, chunk: Chunk) -> tuple[Any, list[t.Broken], list[Fin
             return None, [lost], findings
         return node, [_broken_statement(meant, stray, findings[0].span)], findings
     return None, [lost], findings
+
+
+def _refused(source: SourceFile) -> tuple[t.Document, list[Finding]]:
+    """A file that is too long to be read at all."""
+    span = whole_file(source.name)
+    message = f"the file has more than {MAXIMUM_WORDS:,} words; a prior is a small program"
+    document = t.Document(None, (), span, (t.Broken("", None, span),))
+    return document, [Finding("too-large", Severity.ERROR, message, span)]
 
 
 def _given_up(file: str, chunk: Chunk) -> Finding:

@@ -33,6 +33,17 @@ class Chunk(Record):
     column: int
 
 
+MAXIMUM_WORDS = 200_000
+_ANY_WORD = re.compile(r'#[^\n]*|("[^"\n]*"?|[\w.$/-]+|[^\s\w])')
+
+
+def too_long(text: str) -> bool:
+    """Whether a text has more words than a prior may; thousands of rules have fewer. Comments are free."""
+    if len(text) <= MAXIMUM_WORDS:
+        return False
+    return sum(found[1] is not None for found in _ANY_WORD.finditer(text)) > MAXIMUM_WORDS
+
+
 def statements_of(text: str) -> Iterator[Chunk]:
     """Cut `text` at statement keywords; text before the first is a chunk with an empty keyword."""
     starts = list(_statement_starts(text))

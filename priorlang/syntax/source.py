@@ -10,7 +10,8 @@ from priorlang.diagnostics.finding import Finding, PriorError, Severity
 from priorlang.diagnostics.span import Position, Span, whole_file
 from priorlang.records import Record
 
-MAXIMUM_BYTES = 4 * 1024 * 1024
+MAXIMUM_BYTES = 1024 * 1024
+"""Room for ten thousand rules; what is read in two seconds, whatever it holds."""
 
 
 class SourceFile(Record):

@@ -15,6 +15,7 @@ from typing import Any, Literal, cast
 from priorlang.diagnostics.finding import Finding, Severity
 from priorlang.diagnostics.span import Span, whole_file
 from priorlang.diagnostics.suggest import closest, listing
+from priorlang.records import replace
 from priorlang.syntax import tree as t
 from priorlang.syntax.dsl import parse_phrase, version_findings
 from priorlang.syntax.source import SourceFile
@@ -74,7 +75,7 @@ class _Form:
                     self.broken.append(t.Broken("priorlang", None, key.span))
                 continue
             before = len(self.findings)
-            statements.extend(item for item in readers[key.text](value) if item is not None)
+            statements.extend(_whole(key, item) for item in readers[key.text](value) if item is not None)
             unnamed = key.text in {"model", "default", "schedule"} or not isinstance(value, YamlMapping)
             if len(self.findings) > before and unnamed:
                 self.broken.append(t.Broken(key.text, None, key.span))
@@ -336,6 +337,13 @@ class _Form:
 
     def error(self, message: str, span: Span) -> None:
         self.findings.append(Finding("syntax-error", Severity.ERROR, message, span))
+
+
+def _whole(key: YamlScalar, statement: t.Statement) -> t.Statement:
+    """A statement that has no name begins with its keyword; it is more than the only piece in it."""
+    if isinstance(statement, t.Model | t.Default | t.Schedule):
+        return replace(statement, span=key.span.to(statement.span))
+    return statement
 
 
 _PARAMETER = re.compile(r"[A-Za-z_][\w-]*")

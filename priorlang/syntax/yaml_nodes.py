@@ -76,14 +76,15 @@ def read_yaml(source: SourceFile) -> tuple[YamlNode | None, list[Finding]]:
         place = error.place
         message = f"lists and mappings are nested deeper than {MAXIMUM_DEPTH} levels"
         return None, [_error("syntax-error", message, Span(source.name, place, place))]
+    except _TooManyError:
+        return None, [_too_many(source)]
     if root is None:
         return None, []
     reader = _Reader(source)
     try:
         return reader.node(root, ()), reader.findings
     except _TooManyError:
-        message = f"with its aliases expanded, this file has more than {MAXIMUM_NODES:,} nodes"
-        return None, [_error("syntax-error", message, whole_file(source.name))]
+        return None, [_too_many(source)]
 
 
 class _TooDeepError(Exception):
@@ -96,17 +97,24 @@ class _TooManyError(Exception):
     pass
 
 
+def _too_many(source: SourceFile) -> Finding:
+    message = f"with its aliases expanded, this file has more than {MAXIMUM_NODES:,} nodes"
+    return _error("syntax-error", message, whole_file(source.name))
+
+
 def _place(lines: LineTable, mark: object) -> Position:
     """The place of a mark of PyYAML, by its offset: YAML breaks lines where no editor does."""
     return lines.at(getattr(mark, "index", 0))
 
 
 def _check_depth(events: Iterator[yaml.Event], lines: LineTable) -> None:
-    """Bound the nesting before anything recursive reads the file."""
+    """Bound the nesting, and the size, before anything that keeps it all reads the file."""
     import yaml
 
     depth = 0
-    for event in events:
+    for count, event in enumerate(events):
+        if count > 2 * MAXIMUM_NODES:
+            raise _TooManyError
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
             if depth > MAXIMUM_DEPTH:

@@ -114,6 +114,16 @@ def test_of_two_comments_after_a_statement_one_stands_above() -> None:
     assert formatted(SourceFile("a.prior", printed)) == printed
 
 
+@pytest.mark.parametrize(
+    "statement", ["model:\n  layers: 1", "default:\n  unshaped: true", "schedule:\n  0%: 1"]
+)
+def test_a_comment_before_a_statement_of_one_piece_is_kept_once(statement: str) -> None:
+    text = f"priorlang: 1\n\n# why\n{statement}\n"
+    printed = formatted(SourceFile("a.yaml", text))
+    assert printed.count("# why") == 1
+    assert formatted(SourceFile("a.yaml", printed)) == printed
+
+
 def test_a_broken_file_is_not_formatted() -> None:
     with pytest.raises(PriorError):
         formatted(SourceFile("a.prior", HEAD + "rule a: prefer 0 bye 1\n"))

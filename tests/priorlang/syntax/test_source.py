@@ -33,7 +33,7 @@ def test_what_is_no_text_is_refused(tmp_path: Path) -> None:
         read_source(path)
     assert error.value.findings[0].span.start.line == HEAD.count("\n") + 1
     path.write_bytes(b"#" * (MAXIMUM_BYTES + 1))
-    assert refusal(path) == ("unreadable-file", f"{path} is larger than 4 MiB; a prior is a small program")
+    assert refusal(path) == ("unreadable-file", f"{path} is larger than 1 MiB; a prior is a small program")
 
 
 def test_what_is_no_file_is_refused(tmp_path: Path) -> None:

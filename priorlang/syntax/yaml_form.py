@@ -274,6 +274,8 @@ class _Form:
 
     def names(self, node: YamlNode) -> tuple[t.Name, ...]:
         items = node.items if isinstance(node, YamlList) else (node,)
+        if not items:
+            self.error("an empty list names nothing: leave the key out, or name something", node.span)
         found = []
         for item in items:
             if isinstance(item, YamlScalar) and item.text:

@@ -54,7 +54,7 @@ def command(
         explanation = explain(cells, prior.table, layer, members)
         answer = why_not(prior.spec, layer, members, rule) if rule is not None else None
     except PriorError as error:
-        fail(error)
+        fail(error, {"--at": cell, "--why-not": rule or ""})
     if output_format == "json":
         document = _json(explanation)
         write_json(document if answer is None else {**document, "why_not": {"rule": rule, "answer": answer}})

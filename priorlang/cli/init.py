@@ -50,11 +50,21 @@ def command(folder: str, name: str, listing: bool, quiet: bool) -> None:
         sys.exit(USAGE)
     except PriorError as error:
         fail(error)
-    remark(
-        f"wrote {target}\n\n"
-        f"Change `model` to your model, then:\n"
-        f"  priorlang validate {target}\n"
-        f'  priorlang explain {target} --at "…"     what one kind of token in one layer asks for\n'
-        f"  priorlang help                            every finding, explained",
-        quiet=quiet,
+    remark(_next_steps(target), quiet=quiet)
+
+
+def _next_steps(target: Path) -> str:
+    """What to do with a new prior: commands that work as they stand."""
+    from priorlang.phases import Prior
+    from priorlang.table.cell_text import example_of
+
+    steps = {
+        f"priorlang validate {target}": "is it sound, and does it do what it expects?",
+        f"priorlang explain {target} --at {example_of(Prior.read(target).spec)}": "where each number comes from",
+        f"priorlang preview {target} -o {target.with_suffix('.html')}": "the distributions that it asks for",
+        f"priorlang fmt {target}": "the canonical layout, after a change",
+    }
+    lines = (f"  {command}\n      {purpose}" for command, purpose in steps.items())
+    return f"wrote {target}: its comments say what each line means\n\n" + "\n".join(
+        ["Change `model` to your model, then:", *lines]
     )

@@ -209,7 +209,10 @@ def _require_engine() -> None:
 
     missing = [name for name in ("torch", "transformers", "deepspeed") if find_spec(name) is None]
     if missing:
-        click.echo(f"error: training needs {', '.join(missing)}: pip install 'priorlang[train]'", err=True)
+        names = " and ".join([", ".join(missing[:-1])] * (len(missing) > 1) + missing[-1:])
+        verb = "are" if len(missing) > 1 else "is"
+        hint = "run `pip install 'priorlang[train]'`"
+        click.echo(f"error: training needs {names}, which {verb} not installed; {hint}", err=True)
         sys.exit(USAGE)
 
 

@@ -76,7 +76,8 @@ def _excerpt(
     """The source line of a span, underlined; a span over several lines is underlined on its first."""
     pad = " " * gutter
     arrow = style.paint("-->", "34")
-    lines = [f"{pad}{arrow} {span}"]
+    # A place in an option of the command line is one of its text; lines mean nothing there.
+    lines = [f"{pad}{arrow} {span.file if span.file.startswith('--') else span}"]
     source = sources.get(span.file, [])
     if not 0 < span.start.line <= len(source):
         return [*lines, f"{pad} = {message}"] if message else lines

@@ -9,7 +9,7 @@ from fractions import Fraction
 import numpy as np
 
 from priorlang.diagnostics.finding import Finding, PriorError, Severity
-from priorlang.diagnostics.span import Span, whole_file
+from priorlang.diagnostics.span import Position, Span
 from priorlang.diagnostics.suggest import closest, listing
 from priorlang.semantics.describe import index_set
 from priorlang.semantics.exact import at_layer, rounded
@@ -85,7 +85,8 @@ def why_not(spec: Spec, layer: int, members: Mapping[str, str], name: str) -> st
     if rule is None:
         meant = closest(name, [rule.name for rule in spec.rules])
         message = f"there is no rule `{name}`" + (f"; did you mean `{meant}`?" if meant else "")
-        raise PriorError([Finding("unknown-name", Severity.ERROR, message, whole_file("--why-not"))])
+        place = Span("--why-not", Position(1, 1), Position(1, 1 + len(name)))
+        raise PriorError([Finding("unknown-name", Severity.ERROR, message, place)])
     codes = [attribute.leaves.index(members[attribute.name]) for attribute in spec.attributes]
     for condition in rule.where.conditions:
         attribute = spec.attributes[condition.attribute]

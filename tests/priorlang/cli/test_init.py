@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+from priorlang.cli.commands import cli
 from priorlang.cli.init import command
 from priorlang.phases import Prior
 from priorlang.ready_made import spec_names
@@ -48,3 +51,18 @@ def test_unknown_name_suggests(tmp_path: Path) -> None:
 def test_list_says_what_each_is() -> None:
     result = CliRunner().invoke(command, ["--list"])
     assert len(result.output.splitlines()) == len(spec_names())
+
+
+@pytest.mark.parametrize("name", ["modality", "symmetric", "task", "uniform"])
+def test_the_commands_of_a_lesson_work_as_they_stand(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    said = CliRunner().invoke(command, ["--from", name]).output
+    lesson = (tmp_path / f"{name}.prior").read_text(encoding="utf-8")
+    commands = re.findall(r"^#?\s+priorlang +(.*?)(?:\s{2,}.*|: .*)?$", lesson + said, re.MULTILINE)
+    assert {line.split()[0] for line in commands} >= {"validate", "preview"}
+    for line in commands:
+        if not line.startswith("preview"):
+            result = CliRunner().invoke(cli, shlex.split(line))
+            assert result.exit_code == 0, result.output

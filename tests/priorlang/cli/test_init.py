@@ -60,7 +60,7 @@ def test_the_commands_of_a_lesson_work_as_they_stand(
     monkeypatch.chdir(tmp_path)
     said = CliRunner().invoke(command, ["--from", name]).output
     lesson = (tmp_path / f"{name}.prior").read_text(encoding="utf-8")
-    commands = re.findall(r"^#?\s+priorlang +(.*?)(?:\s{2,}.*|: .*)?$", lesson + said, re.MULTILINE)
+    commands = re.findall(r"^#?\s+priorlang +(.*?)(?:[ ]{3,}.*)?$", lesson + said, re.MULTILINE)
     assert {line.split()[0] for line in commands} >= {"validate", "preview"}
     for line in commands:
         if not line.startswith("preview"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from priorlang.diagnostics.finding import Finding, PriorError, Severity
 from priorlang.diagnostics.span import Span, whole_file
 from priorlang.syntax import parse
@@ -60,22 +62,35 @@ def _unprintable(source: SourceFile, document: t.Document, problems: list[Findin
 
 
 def _declared_twice(document: t.Document) -> Span | None:
+    """The first thing that stands a second time where a YAML mapping has room for one."""
     seen: set[tuple[object, ...]] = set()
-    for statement in document.statements:
+    for key, span in _keys(document):
+        if key in seen:
+            return span
+        seen.add(key)
+    return None
+
+
+def _keys(document: t.Document) -> Iterator[tuple[tuple[object, ...], Span]]:
+    """What the YAML form makes a key of, with the mapping that it is a key of."""
+    for number, statement in enumerate(document.statements):
         name = getattr(statement, "name", None)
         kind = getattr(statement, "kind", type(statement).__name__)
-        single = isinstance(statement, t.Default | t.Schedule)
-        key: tuple[object, ...] = (kind, name.text if isinstance(name, t.Name) else "")
-        if (single or isinstance(name, t.Name)) and key in seen:
-            return statement.span
-        seen.add(key)
+        if isinstance(name, t.Name) or isinstance(statement, t.Default | t.Schedule):
+            yield (kind, name), statement.span
         if isinstance(statement, t.Model):
-            for setting in statement.settings:
-                if ("setting", setting.key.text) in seen:
-                    return setting.span
-                seen.add(("setting", setting.key.text))
-        if isinstance(statement, t.Rule) and statement.selector is not None:
-            names = [term.attribute.text for term in statement.selector.terms]
-            if len(set(names)) < len(names):
-                return statement.selector.span
-    return None
+            yield from ((("setting", setting.key), setting.span) for setting in statement.settings)
+        elif isinstance(statement, t.Schedule):
+            yield from (((number, p.place, p.percent), p.span) for p in statement.points)
+        elif isinstance(statement, t.Rule | t.Default):
+            yield from (((number, *key), span) for key, span in _clause_keys(statement))
+
+
+def _clause_keys(statement: t.Rule | t.Default) -> Iterator[tuple[tuple[object, ...], Span]]:
+    if isinstance(statement, t.Rule) and statement.selector is not None:
+        yield from ((("term", term.attribute), term.span) for term in statement.selector.terms)
+    for effect in statement.effects:
+        if isinstance(effect, t.Base | t.Weight | t.Unshaped):
+            yield (type(effect),), effect.span
+        if isinstance(effect, t.Base):
+            yield from ((("share", share.experts), share.span) for share in effect.shares)

@@ -18,6 +18,7 @@ from priorlang.diagnostics.suggest import closest, listing
 from priorlang.records import replace
 from priorlang.syntax import tree as t
 from priorlang.syntax.dsl import parse_phrase, version_findings
+from priorlang.syntax.phrases import quoted
 from priorlang.syntax.source import SourceFile
 from priorlang.syntax.yaml_comments import yaml_comments_of
 from priorlang.syntax.yaml_nodes import YamlList, YamlMapping, YamlNode, YamlScalar, read_yaml, replacing
@@ -93,6 +94,9 @@ class _Form:
     def model(self, node: YamlNode) -> Iterator[t.Model]:
         settings = []
         for key, value in self.entries(node, "the settings of `model`"):
+            if key.text not in {"layers", "experts"} and quoted(key.text) != key.text:
+                self.error("a setting of `model` is one plain word", key.span)
+                continue
             expression = self.phrase(value, "set")
             if expression is not None:
                 settings.append(t.Setting(self.name(key), expression, key.span.to(value.span)))

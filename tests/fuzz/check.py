@@ -64,10 +64,13 @@ def _meaning(prior: Prior) -> object:
 
 
 def _check_printing(source: SourceFile) -> None:
-    """A file with errors of meaning may still be laid out; if so, to a fixed point."""
-    printed = _printed(source, source.name)
-    if printed is not None:
-        assert formatted(SourceFile(source.name, printed)) == printed
+    """A file with errors of meaning may still be laid out, in both forms; if so, to a fixed point."""
+    for target in ("fuzz.prior", "fuzz.yaml"):
+        printed = _printed(source, target)
+        if printed is not None:
+            assert formatted(SourceFile(target, printed)) == printed, (
+                f"{target} is not a fixed point:\n{printed}"
+            )
 
 
 def _printed(source: SourceFile, target: str) -> str | None:

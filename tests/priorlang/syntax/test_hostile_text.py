@@ -163,6 +163,12 @@ def test_a_schedule_without_a_point_is_a_finding(schedule: str) -> None:
     assert said(YAML_HEAD + f"schedule: {schedule}\n", "main.yaml") == [("syntax-error", 7)]
 
 
+@pytest.mark.parametrize("key", ["&a", '""', '"a b"', "rule", "? [a]"])
+def test_a_setting_is_a_plain_word(key: str) -> None:
+    text = YAML_HEAD.replace("layers: 24", f"layers: 24, {key} : 3")
+    assert said(text, "main.yaml") == [("syntax-error", 2)]
+
+
 def test_names_that_the_other_form_cannot_write_are_refused() -> None:
     for name in ("'a\"b'", '"a\\nb"'):
         text = YAML_HEAD + f"rule: {{{name}: {{prefer: {{0: 1}}}}}}\n"

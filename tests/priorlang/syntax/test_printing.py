@@ -91,7 +91,14 @@ def test_order_is_by_kind_and_alike_names_are_aligned() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["rule a: prefer 0 by 1\nrule a: prefer 1 by 1\n", "rule a: for task ocr and task vqa prefer 0 by 1\n"],
+    [
+        "rule a: prefer 0 by 1\nrule a: prefer 1 by 1\n",
+        "rule a: for task ocr and task vqa prefer 0 by 1\n",
+        "rule a: base 1 base 2\n",
+        "rule a: base 1 share 0.5 to 0 share 0.25 to 0\n",
+        "schedule { 5%: 1, 5%: 2 }\n",
+        "rule a: unshaped unshaped\n",
+    ],
 )
 def test_what_yaml_cannot_say_is_refused(text: str) -> None:
     with pytest.raises(PriorError) as refused:

@@ -64,8 +64,8 @@ _ENTRIES = (
     Entry(
         "PL110",
         "too-large",
-        "The prior has more cells than the compiler takes.",
-        "Use fewer members, or fewer routed layers.",
+        "The prior is larger than the compiler takes.",
+        "Use fewer of what the message names: members, routed layers, statements, clauses.",
     ),
     Entry(
         "PL111",

@@ -57,7 +57,7 @@ def parse_phrase(text: str, symbol: str, origin: Origin) -> tuple[Any, list[Find
     try:
         return parse_text(text, symbol, origin), []
     except MisreadError as error:
-        return None, [syntax_finding(error, text, origin)]
+        return None, [syntax_finding(error, text, symbol, origin)]
 
 
 def version_findings(version: t.NumberLiteral | None, place: Span) -> list[Finding]:
@@ -117,7 +117,7 @@ def _parse_chunk(file: str, chunk: Chunk) -> tuple[Any, list[t.Broken], list[Fin
     try:
         return parse_text(chunk.text, "fragment", origin), [], []
     except MisreadError as error:
-        findings = [syntax_finding(error, chunk.text, origin)]
+        findings = [syntax_finding(error, chunk.text, "fragment", origin)]
         place = text_place(error, chunk.text)
     head, stray = chunk.text[:place], chunk.text[place:]
     lost = _broken_statement(chunk.keyword, chunk.text, findings[0].span)

@@ -6,10 +6,11 @@ import re
 
 from priorlang.diagnostics.finding import Edit, Finding, Fix, Severity
 from priorlang.diagnostics.span import Span
-from priorlang.diagnostics.suggest import closest
+from priorlang.records import replace
 from priorlang.syntax.builder import Origin
 from priorlang.syntax.keywords import KEYWORDS, STATEMENT_KEYWORDS
-from priorlang.syntax.parser import MisreadError
+from priorlang.syntax.mistakes import Repair, Stop, diagnosis
+from priorlang.syntax.parser import MisreadError, parse_text
 
 _SPELLED = {
     "NAME": "a name",
@@ -32,15 +33,31 @@ _SPELLED = {
 }
 _WORD_AT = re.compile(r'"[^"\n]*"?|\$?[A-Za-z_][\w-]*(?:[./][\w-]+)*|-?\d[\w.%]*|[<>=!]+|.', re.DOTALL)
 _EXPECTED_SHOWN = 6
+_MENDED_AT_ONCE = 50
+_HEADER = "priorlang 1\n"
 
 
-def syntax_finding(error: MisreadError, text: str, origin: Origin) -> Finding:
-    """The `syntax-error` of what stopped the parser in `text`."""
-    place = text_place(error, text)
-    word = _word_at(text, place)
-    span = origin.span(*line_column(text, place), *line_column(text, place + len(word)))
-    message, fix = _diagnose(word, text, place, error.expected, span)
-    return Finding("syntax-error", Severity.ERROR, message, span, fix=fix)
+def syntax_finding(error: MisreadError, text: str, symbol: str, origin: Origin) -> Finding:
+    """The `syntax-error` of what stopped the parser in `text`, read from this start symbol.
+
+    It has a fix only where the text, once mended, can be read.
+    """
+    stop = _stop(error, text)
+    span = origin.span(*line_column(text, stop.place), *line_column(text, stop.place + len(stop.word)))
+    if not stop.word:
+        message = f"the statement is not finished: {_wanted(stop.expected)}"
+        return Finding("syntax-error", Severity.ERROR, message, span)
+    shown = stop.word if len(stop.word) <= 40 else stop.word[:37] + "…"
+    message, repairs = diagnosis(stop) or (f"`{shown}` is not understood here: {_wanted(stop.expected)}", ())
+    for repair in repairs:
+        mended = _mended(text, symbol, repair)
+        if mended:
+            fix = None
+            if origin.fixed is None and not (symbol != "fragment" and _means_more_in_yaml(mended)):
+                edits = tuple(Edit(_place(origin, text, item), item.text) for item in mended)
+                fix = Fix(repair.label, edits, repair.automatic)
+            return Finding("syntax-error", Severity.ERROR, repair.message, span, fix=fix)
+    return Finding("syntax-error", Severity.ERROR, message, span)
 
 
 def text_place(error: MisreadError, text: str) -> int:
@@ -48,55 +65,49 @@ def text_place(error: MisreadError, text: str) -> int:
     return len(_without_comments(text).rstrip()) if error.offset is None else error.offset
 
 
-def _diagnose(
-    word: str, text: str, place: int, expected: frozenset[str], span: Span
-) -> tuple[str, Fix | None]:
-    """The message and, where there is one, the fix. The first case that fits speaks."""
-    wants_name = bool(expected & {"NAME", "PARAM_NAME"})
-    if not word:
-        return f"the statement is not finished: {_wanted(expected)}", None
-    if word in KEYWORDS and wants_name and "STRING" in expected:
-        fix = Fix(f'quote it: "{word}"', (Edit(span, f'"{word}"'),))
-        return f"`{word}` is a keyword of the language, so as a name it must be quoted", fix
-    if word in {"for", "in"} and "$END" in expected and text.lstrip().startswith("rule"):
-        return f"`{word} …` stands before what the rule does: `rule name: for … in layers … prefer …`", None
-    if word.startswith("-"):
-        return "numbers are never negative; to lower a concentration, write `avoid … by`", None
-    if word in {"==", "!="}:
-        return f"`{word}` is no comparison; there are <, <=, =, >= and >", None
-    if word == "=" and text[:place].endswith("="):
-        return "`==` is written `=`", Fix("write `=`", (Edit(span, ""),))
-    if wants_name and re.match(r"\d+[A-Za-z_]", word):
-        quoted = f'"{word}"'
-        return f"a name that begins with a digit must be quoted: {quoted}", Fix(
-            "quote it", (Edit(span, quoted),)
-        )
-    if word.startswith('"') and (len(word) == 1 or not word.endswith('"')):
-        return "the quoted text does not end on its line", None
-    if word.startswith('"') and wants_name:
-        return "this name takes letters, digits, `_` and `-`, without quotes", None
-    glued = re.search(r"\d[\w.]*$", text[:place])
-    if glued and re.match(r"[A-Za-z_]", word) and "STRING" not in expected:
-        return f'a name that begins with a digit must be quoted: "{glued[0]}{word}"', None
-    if word in {",", "or", "and"} and "VBAR" in expected:
-        return f"the members of a set are joined by `|`, not by `{word}`", Fix(
-            "write `|`", (Edit(span, " |"),)
-        )
-    suggestion = closest(word, _keywords_among(expected)) if word[0].isalpha() else None
-    if suggestion:
-        return (
-            f"`{word}` is not understood here; did you mean `{suggestion}`?",
-            Fix(f"write `{suggestion}`", (Edit(span, suggestion),)),
-        )
-    shown = word if len(word) <= 40 else word[:37] + "…"
-    return f"`{shown}` is not understood here: {_wanted(expected)}", None
+def _stop(error: MisreadError, text: str) -> Stop:
+    place = text_place(error, text)
+    return Stop(text, place, _word_at(text, place), error.expected)
 
 
-def _keywords_among(expected: frozenset[str]) -> list[str]:
-    words = [name.lower() for name in expected if name.lower() in KEYWORDS]
-    if "$END" in expected:
-        words.extend(STATEMENT_KEYWORDS)
-    return sorted(set(words))
+def _mended(text: str, symbol: str, repair: Repair) -> list[Repair]:
+    """The repair, and those of the same mistake further on, by which the text can be read; else nothing."""
+    done, ahead, header = [repair], 0, ""
+    if symbol == "fragment" and not text.lstrip().startswith("priorlang"):
+        # A misspelt keyword may begin a second statement.
+        symbol, header = "start", _HEADER
+    while len(done) <= _MENDED_AT_ONCE:
+        last = done[-1]
+        text = text[: last.start + ahead] + last.text + text[last.end + ahead :]
+        ahead += len(last.text) - (last.end - last.start)
+        try:
+            parse_text(header + text, symbol, Origin(""))
+        except MisreadError as error:
+            place = None if error.offset is None else error.offset - len(header)
+            again = _again(MisreadError(place, error.expected), text, repair)
+            if again is None or again.start - ahead < last.end:
+                return []
+            done.append(replace(again, start=again.start - ahead, end=again.end - ahead))
+        else:
+            return done
+    return []
+
+
+def _again(error: MisreadError, text: str, repair: Repair) -> Repair | None:
+    """The repair of the next mistake, where it is the same mistake again."""
+    stop = _stop(error, text)
+    _, repairs = (diagnosis(stop) if stop.word else None) or ("", ())
+    kind = repair.label.split(":")[0]
+    return next((item for item in repairs if item.label.split(":")[0] == kind), None)
+
+
+def _means_more_in_yaml(repairs: list[Repair]) -> bool:
+    """Whether a text to be written is more than itself inside a scalar of YAML."""
+    return any(set(repair.text) & set('",{}') for repair in repairs)
+
+
+def _place(origin: Origin, text: str, repair: Repair) -> Span:
+    return origin.span(*line_column(text, repair.start), *line_column(text, repair.end))
 
 
 def _wanted(expected: frozenset[str]) -> str:

@@ -83,10 +83,10 @@ class Redundancy:
         """Whether some of these cells asks for something else without the rule."""
         if not len(cells):
             return False
-        matching_Rn = block.matching_Rn[:, cells]
-        before = block.space.asked(matching_Rn, block.amounts)
-        matching_Rn[rule] = False
-        after = block.space.asked(matching_Rn, block.amounts)
+        active_Rn = block.asked.active_Rn[:, cells]
+        without_Rn = block.space.active_without(rule, block.matching_Rn[:, cells], active_Rn)
+        before = block.space.asked(active_Rn, block.amounts)
+        after = block.space.asked(without_Rn, block.amounts)
         both_n = before.shaped_n & after.shaped_n
         differ_n = (before.shaped_n != after.shaped_n) | (before.unshaped_n != after.unshaped_n)
         differ_n |= both_n & (before.alpha_nE != after.alpha_nE).any(axis=1)

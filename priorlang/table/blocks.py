@@ -73,8 +73,14 @@ class Space:
         self.silencers = silencers_of(spec)
         self.everywhere = np.array([rule.overrides_all for rule in spec.rules], dtype=np.bool_)
         self.named = [
-            [other for other in silencers if not self.everywhere[other]] for silencers in self.silencers
+            np.array([other for other in silencers if not self.everywhere[other]], dtype=np.intp)
+            for silencers in self.silencers
         ]
+        self.targets: list[list[int]] = [[] for _ in spec.rules]
+        """For each rule, the rules that it overrides by name."""
+        for rule, overriding in enumerate(self.named):
+            for other in overriding.tolist():
+                self.targets[other].append(rule)
 
     def blocks(self) -> Iterator[Block]:
         """All cells: in order of layers, then of token classes, as long as a layer fits into a block."""
@@ -111,17 +117,32 @@ class Space:
         """The rules that match and that no matching rule overrides."""
         active_Rn = matching_Rn.copy()
         for rule, overriding in enumerate(self.named):
-            for other in overriding:
-                active_Rn[rule] &= ~matching_Rn[other]
+            if len(overriding):
+                active_Rn[rule] &= ~matching_Rn[overriding].any(axis=0)
         if self.everywhere.any():
             others_n = matching_Rn[self.everywhere].sum(axis=0)
             active_Rn[~self.everywhere] &= others_n == 0
             active_Rn[self.everywhere] &= others_n == 1
         return active_Rn
 
-    def asked(self, matching_Rn: Mask, amounts: Amounts) -> Asked:
-        """What cells ask for, given the rules that match them."""
-        active_Rn = self.active(matching_Rn)
+    def active_without(self, rule: int, matching_Rn: Mask, active_Rn: Mask) -> Mask:
+        """What `active` would be without one of the rules, given what it is: only what that rule overrides changes."""
+        without_Rn = matching_Rn.copy()
+        without_Rn[rule] = False
+        if self.everywhere[rule]:
+            return self.active(without_Rn)
+        found_Rn = active_Rn.copy()
+        found_Rn[rule] = False
+        sweeping_n = without_Rn[self.everywhere].sum(axis=0)
+        for target in self.targets[rule]:
+            overridden_n = without_Rn[self.named[target]].any(axis=0)
+            found_Rn[target] = (
+                without_Rn[target] & ~overridden_n & (sweeping_n == int(self.everywhere[target]))
+            )
+        return found_Rn
+
+    def asked(self, active_Rn: Mask, amounts: Amounts) -> Asked:
+        """What cells ask for, given the rules that act on them."""
         base_n, base_clash_n = _written(active_Rn, amounts.base_R, amounts.default_base)
         weight_n, weight_clash_n = _written(active_Rn, amounts.weight_R, amounts.default_weight)
         silent_n = np.asarray(active_Rn[amounts.unshaped_R].any(axis=0))
@@ -189,7 +210,7 @@ class Block:
     @cached_property
     def asked(self) -> Asked:
         """What the cells ask for."""
-        return self.space.asked(self.matching_Rn, self.amounts)
+        return self.space.asked(self.space.active(self.matching_Rn), self.amounts)
 
     @cached_property
     def acts(self) -> Mask:

@@ -341,18 +341,18 @@ def matches(program: Program, rule: Rule, cell: Cell) -> bool:
 
 
 def override_each_other(program: Program) -> bool:
-    """Whether two rules that match one cell override each other."""
+    """Whether rules that match one cell override each other, in pairs or in a longer circle."""
 
     def silences(first: Rule, second: Rule) -> bool:
         return first is not second and (first.overrides == "all" or second.name in first.overrides)
 
-    return any(
-        silences(first, second) and silences(second, first)
-        for cell in cells_of(program)
-        for first, second in itertools.combinations(
-            [rule for rule in program.rules if matches(program, rule, cell)], 2
-        )
-    )
+    for cell in cells_of(program):
+        left = [rule for rule in program.rules if matches(program, rule, cell)]
+        while free := [rule for rule in left if not any(silences(other, rule) for other in left)]:
+            left = [rule for rule in left if rule not in free]
+        if left:
+            return True
+    return False
 
 
 def _at(value: str | Ramp | None, layer: int) -> Fraction:

@@ -52,6 +52,7 @@ def check_spec(spec: Spec, evidence: Evidence | None = None) -> Checked:
         PriorError: `too-large`, where the rules tell apart more than anyone could mean.
     """
     from priorlang.checks.cells import CellErrors
+    from priorlang.checks.circles import circle_findings
     from priorlang.checks.contested import Contests
     from priorlang.checks.coverage import Coverage
     from priorlang.checks.dirichlet import Extremes
@@ -84,6 +85,8 @@ def check_spec(spec: Spec, evidence: Evidence | None = None) -> Checked:
         if size.is_too_large:
             return Checked([*errors.findings(), *size.findings()], 0)
     findings = [*errors.findings(), *size.findings(), *rule_findings(spec, size.used, space.silencers)]
+    if not any(finding.name == "override-cycle" for finding in findings):
+        findings.extend(circle_findings(space))
     if any(finding.severity is Severity.ERROR for finding in findings):
         return Checked(findings, len(size.distinct))
     for opinion in opinions:

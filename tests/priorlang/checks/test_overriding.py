@@ -29,6 +29,37 @@ def test_two_that_override_all_are_a_circle() -> None:
     assert [entry[:2] for entry in rule_findings(text)] == [("override-cycle", "a")]
 
 
+def test_a_longer_circle_is_named_whole_where_all_match() -> None:
+    (finding,) = [
+        finding
+        for finding in rules_of(
+            HEAD
+            + "rule a overrides b: for modality vision prefer 0 by 1\n"
+            + "rule b overrides c: in layers 3.. prefer 1 by 1\n"
+            + "rule c overrides d: for task ocr prefer 1 by 1\n"
+            + "rule d overrides a: prefer 1 by 1\n"
+        )
+        if finding.name == "override-cycle"
+    ]
+    assert finding.message.endswith("`a` → `b` → `c` → `d` → `a`")
+    assert finding.witness == {"layer": 3, "modality": "vision", "task": "ocr"}
+
+
+def test_a_circle_that_meets_nowhere_is_none() -> None:
+    found = rule_findings(
+        "rule a overrides b: for modality vision prefer 0 by 1\n"
+        "rule b overrides c: for task ocr prefer 1 by 1\n"
+        "rule c overrides a: for modality language prefer 2 by 1\n"
+    )
+    assert "override-cycle" not in {name for name, *_ in found}
+
+
+def test_a_circle_of_many_rules_is_found_without_going_deep() -> None:
+    rules = (f"rule r{i} overrides r{(i + 1) % 300}: prefer 0 by 1\n" for i in range(300))
+    found = {entry[:2] for entry in rule_findings("".join(rules)) if entry[0] == "override-cycle"}
+    assert found == {("override-cycle", "r0")}
+
+
 def test_overriding_what_is_never_met_is_in_vain() -> None:
     text = (
         "rule a overrides b: for modality vision in layers 3 prefer 0 by 1\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
@@ -20,7 +21,10 @@ from priorlang.diagnostics.finding import PriorError
 @model_option
 @quiet_option
 def command(file: str, output: str, settings: tuple[str, ...], model_config: str | None, quiet: bool) -> None:
-    """Compile a prior file to the table that the engine reads."""
+    """Compile a prior file to the table that the engine reads.
+
+    Expectations are tests: one that fails is remarked upon, and the table is written. `validate` fails.
+    """
     from priorlang.phases import Prior
     from priorlang.settings import parse_settings
 
@@ -31,6 +35,10 @@ def command(file: str, output: str, settings: tuple[str, ...], model_config: str
         prior.table.save(output)
     except PriorError as error:
         fail(error)
+    failed = sum(finding.name == "expectation-failed" for finding in prior.findings)
+    if failed:
+        claims = "expectation fails" if failed == 1 else "expectations fail"
+        remark(f"{failed} {claims}; `priorlang validate {shlex.quote(file)}` shows where", quiet=quiet)
     size = Path(output).stat().st_size
     table = prior.table
     remark(

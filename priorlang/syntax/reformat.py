@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 from priorlang.diagnostics.finding import Finding, PriorError, Severity
 from priorlang.diagnostics.span import Span, whole_file
+from priorlang.records import replace
 from priorlang.syntax import parse
 from priorlang.syntax import tree as t
 from priorlang.syntax.canonical import canonical
@@ -26,8 +28,8 @@ def formatted(source: SourceFile) -> str:
 def rewritten(source: SourceFile, target: str) -> str:
     """The canonical text of a file in the form that the ending of `target` names.
 
-    Every comment is kept. The text is read back before it is given out: it must have the same tree and
-    the same comments.
+    Every comment is kept, and imports lead from the folder of `target` to the files that they led to. The text is
+    read back before it is given out: it must have the same tree and the same comments.
 
     Raises:
         PriorError: the file cannot be read whole, or says something that the other form cannot.
@@ -35,12 +37,30 @@ def rewritten(source: SourceFile, target: str) -> str:
     document, findings = parse(source)
     if findings:
         raise PriorError(findings)
+    document = _moved(document, os.path.dirname(source.name), os.path.dirname(target))
     result = SourceFile(target, "")
     text = print_yaml(document) if result.is_yaml else print_dsl(document)
     back, problems = parse(SourceFile(target, text))
     if problems or not same_program(document, back):
         raise PriorError([_unprintable(source, document, problems)])
     return text
+
+
+def _moved(document: t.Document, here: str, there: str) -> t.Document:
+    """The document with its relative imports written as seen from another folder."""
+    if os.path.realpath(here) == os.path.realpath(there):
+        return document
+    moved = (_seen_from(there, here, s) if isinstance(s, t.Import) else s for s in document.statements)
+    return replace(document, statements=tuple(moved))
+
+
+def _seen_from(there: str, here: str, statement: t.Import) -> t.Import:
+    written = statement.path.text
+    if not written or "\0" in written or os.path.isabs(written):
+        return statement
+    target = os.path.realpath(os.path.join(here, written))
+    path = os.path.relpath(target, os.path.realpath(there)).replace(os.sep, "/")
+    return replace(statement, path=replace(statement.path, text=path))
 
 
 def same_program(first: t.Document, second: t.Document) -> bool:

@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 from prior_programs import HEAD
 
 from priorlang.cli.commands import cli
+from priorlang.phases import Prior
 
 PARAMETERS = HEAD + (
     "param boost = 0.5\nparam last = 3\nparam peak = (3, 1, 1, 1, 1, 1, 1, 1)\n"
@@ -203,3 +204,24 @@ def test_validate_never_waits_for_the_engine(prior: Path) -> None:
     )
     process = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False, timeout=60)
     assert process.stdout.splitlines()[-1:] == [b"[]"], process.stderr
+
+
+def test_a_compiled_prior_whose_expectations_fail_says_so(tmp_path: Path) -> None:
+    head = "priorlang 1\nmodel { layers = 2 experts = 4 top_k = 1 }\ndefault base 1 weight 0.01\n"
+    file = tmp_path / "main.prior"
+    file.write_text(head + "expect alpha(0) = 2\nexpect weight = 1\nexpect weight = 0.01\n")
+    result = CliRunner().invoke(cli, ["compile", str(file), "-o", str(tmp_path / "table.safetensors")])
+    assert result.exit_code == 0
+    assert "2 expectations fail; `priorlang validate" in result.stderr
+
+
+@pytest.mark.parametrize("target", ["other/main.yaml", "other/main.prior"])
+def test_converted_imports_lead_to_the_same_files(target: str, tmp_path: Path) -> None:
+    head = "priorlang 1\nmodel { layers = 2 experts = 4 top_k = 1 }\ndefault base 1 weight 0.01\n"
+    (tmp_path / "base.prior").write_text(head)
+    (tmp_path / "main.prior").write_text('priorlang 1\nimport "base.prior"\nrule a: prefer 0 by 1\n')
+    (tmp_path / "other").mkdir()
+    result = CliRunner().invoke(cli, ["convert", str(tmp_path / "main.prior"), "-o", str(tmp_path / target)])
+    assert result.exit_code == 0, result.output
+    assert "../base.prior" in (tmp_path / target).read_text()
+    assert Prior.read(tmp_path / target).table.header.experts == 4

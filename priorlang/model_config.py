@@ -15,6 +15,7 @@ from typing import Any
 from priorlang.diagnostics.finding import Finding, PriorError, Severity
 from priorlang.diagnostics.span import whole_file
 
+_LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
 _EXPERTS = ("num_local_experts", "n_routed_experts", "num_experts")
 _TOP_K = ("num_experts_per_tok", "num_experts_per_token", "experts_per_token", "moe_topk")
 
@@ -33,6 +34,12 @@ class GivenModel:
         """`layers`, `experts` or `top_k`."""
         value: int | None = getattr(self, key)
         return value
+
+    def lacking(self, keys: list[str]) -> str:
+        """What the config was looked through for, and did not have."""
+        names = {"layers": _LAYERS, "experts": _EXPERTS, "top_k": _TOP_K}
+        sought = "; ".join(f"{key}: {', '.join(names[key])}" for key in keys)
+        return f"{self.source} states none above 1 under a known key ({sought})"
 
 
 def read_model(path: str) -> GivenModel:
@@ -64,7 +71,7 @@ def given_model(config: Mapping[str, Any], source: str) -> GivenModel:
         PriorError: it states no number of layers.
     """
     text = config.get("text_config", config)
-    layers = _first(text, ("num_hidden_layers", "n_layer", "n_layers", "num_layers"))
+    layers = _first(text, _LAYERS)
     if layers is None:
         raise _refused(
             source, "invalid-value", f"{source} is no model config: it states no num_hidden_layers"
@@ -84,6 +91,9 @@ def _routed(text: Mapping[str, Any], layers: int) -> tuple[int, ...]:
     """The decoder layers that have experts."""
     if isinstance(text.get("moe_layers"), list):
         return tuple(sorted(int(layer) for layer in text["moe_layers"]))
+    if text.get("expert_layer_period"):
+        period, offset = int(text["expert_layer_period"]), int(text.get("expert_layer_offset") or 0)
+        return tuple(range(offset % period, layers, period))
     dense_first = int(text.get("first_k_dense_replace") or 0)
     every = int(text.get("decoder_sparse_step") or text.get("moe_layer_freq") or 1)
     interleave = int(text.get("interleave_moe_layer_step") or 1)

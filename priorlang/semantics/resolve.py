@@ -136,9 +136,9 @@ class _Resolver:
         if self.unstated:
             names = listing(self.unstated)
             settings = " ".join(f"{key} = …" for key in self.unstated)
-            message = (
-                f"nothing states the {names} of the model: write `model {{ {settings} }}`, or give --model"
-            )
+            given = self.given_model
+            rest = f": {given.lacking(self.unstated)}" if given is not None else ", or give --model"
+            message = f"nothing states the {names} of the model: write `model {{ {settings} }}`{rest}"
             self.error("missing-model", message, self.top())
         self.sets.sizes = {"layers": layers, "experts": experts}
         routed = self.routed(layers)

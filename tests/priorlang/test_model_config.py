@@ -52,6 +52,19 @@ CONFIGS = {
         1,
         24,
     ),
+    "jamba": (
+        {
+            "num_hidden_layers": 32,
+            "num_experts": 16,
+            "num_experts_per_tok": 2,
+            "expert_layer_period": 2,
+            "expert_layer_offset": 1,
+        },
+        32,
+        16,
+        2,
+        16,
+    ),
     "upcycled": (
         {
             "text_config": {"num_hidden_layers": 4},
@@ -77,6 +90,19 @@ def test_families(name: str) -> None:
 
 def test_dense_model_gives_its_layers_alone() -> None:
     assert given_model({"num_hidden_layers": 16}, "x") == GivenModel("x", 16)
+
+
+def test_jamba_routes_from_its_offset_on() -> None:
+    config = CONFIGS["jamba"][0] | {"expert_layer_period": 8, "expert_layer_offset": 3}
+    assert given_model(config, "x").routed == (3, 11, 19, 27)
+
+
+def test_what_a_config_lacks_is_named_with_the_keys_sought() -> None:
+    (finding,) = prior("priorlang 1 default base 1 weight 0.01", GivenModel("dense.json", 16)).findings
+    assert finding.name == "missing-model"
+    assert "dense.json" in finding.message
+    assert "num_local_experts" in finding.message
+    assert "give --model" not in finding.message
 
 
 def prior(text: str, model: GivenModel) -> Prior:

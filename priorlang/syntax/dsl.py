@@ -6,6 +6,7 @@ so that every broken statement gives one finding and the others still count.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from priorlang.diagnostics.finding import Edit, Finding, Fix, Severity
@@ -22,6 +23,7 @@ from priorlang.syntax.recovery import (
     MAXIMUM_WORDS,
     Chunk,
     declared_name,
+    pieces_of,
     statements_of,
     too_deep,
     too_long,
@@ -79,7 +81,7 @@ def _parse_in_pieces(source: SourceFile, comments: tuple[t.Comment, ...]) -> tup
     statements: list[t.Statement] = []
     broken: list[t.Broken] = []
     findings: list[Finding] = []
-    for index, chunk in enumerate(statements_of(source.text)):
+    for index, chunk in enumerate(_chunks(source.text)):
         if len(findings) >= MAXIMUM_ERRORS:
             findings.append(_given_up(source.name, chunk))
             broken.append(t.Broken("", None, findings[-1].span))
@@ -103,6 +105,24 @@ def _parse_in_pieces(source: SourceFile, comments: tuple[t.Comment, ...]) -> tup
         broken.append(t.Broken("", None, span))
     document = t.Document(version, tuple(statements), span, tuple(broken), comments)
     return document, sorted(findings, key=lambda finding: finding.span)
+
+
+def _chunks(text: str) -> Iterator[Chunk]:
+    """The statements of a text; one that cannot be read is cut again, at misspelt keywords."""
+    for chunk in statements_of(text):
+        pieces = pieces_of(chunk)
+        if len(pieces) == 1 or too_deep(chunk.text) is not None or _is_read(chunk.text):
+            yield chunk
+        else:
+            yield from pieces
+
+
+def _is_read(text: str) -> bool:
+    try:
+        parse_text(text, "fragment", Origin(""))
+    except MisreadError:
+        return False
+    return True
 
 
 def _parse_chunk(file: str, chunk: Chunk) -> tuple[Any, list[t.Broken], list[Finding]]:

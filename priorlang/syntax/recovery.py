@@ -1,7 +1,8 @@
 """Cutting a file that does not parse into statements, so that one pass reports every error.
 
 A statement begins at a statement keyword. Two of them, `experts` and `layers`, also stand inside
-statements: after `in` and `over`, and before `=` as settings of `model`.
+statements: after `in` and `over`, and before `=` as settings of `model`. A statement that cannot be read is
+cut again where a line begins as a statement does, but for the spelling of its keyword.
 """
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from priorlang.diagnostics.suggest import closest
 from priorlang.records import Record
-from priorlang.syntax.keywords import STATEMENT_KEYWORDS
+from priorlang.syntax.keywords import KEYWORDS, STATEMENT_KEYWORDS
 
 _WORD = re.compile(
     r"""(?P<skip>\#[^\n]*|"[^"\n]*"?|\s+)
@@ -20,6 +22,12 @@ _WORD = re.compile(
 )
 _STARTS = frozenset((*STATEMENT_KEYWORDS, "priorlang"))
 _BRACE = re.compile(r'"[^"\n]*"|#[^\n]*|[{}]')
+_LINE_WORD = re.compile(
+    r"""\#[^\n]*|"[^"\n]*"?|(?P<brace>[{}])
+      | (?<=\n)(?P<indent>[ ]{0,3})(?P<word>[A-Za-z_][\w-]*)(?![\w./-])
+        (?=(?:[^\S\n]+(?P<name>"[^"\n]*"|\w[\w./-]*)\s*[:={])?)""",
+    re.VERBOSE,
+)
 MAXIMUM_DEPTH = 40
 """Of braces in either form of the language, and of lists and mappings in YAML."""
 
@@ -59,6 +67,26 @@ def statements_of(text: str) -> Iterator[Chunk]:
         yield Chunk(keyword, text[begin:end], line, begin - line_start + 1)
 
 
+def pieces_of(chunk: Chunk) -> list[Chunk]:
+    """Cut a statement where a line may begin another one, whose keyword is misspelt."""
+    starts, depth = [(0, chunk.keyword)], 0
+    for found in _LINE_WORD.finditer(chunk.text):
+        if found["brace"]:
+            depth = max(0, depth + (1 if found["brace"] == "{" else -1))
+        elif found["word"] and depth == 0 and _may_begin(found["word"], found["name"], found["indent"]):
+            starts.append((found.start("word"), closest(found["word"], STATEMENT_KEYWORDS) or ""))
+    ends = [*(begin for begin, _ in starts[1:]), len(chunk.text)]
+    return [
+        Chunk(
+            keyword,
+            chunk.text[begin:end],
+            chunk.line + chunk.text.count("\n", 0, begin),
+            begin - chunk.text.rfind("\n", 0, begin) if begin else chunk.column,
+        )
+        for (begin, keyword), end in zip(starts, ends, strict=True)
+    ]
+
+
 def declared_name(keyword: str, text: str) -> str | None:
     """The name that a broken statement was about to declare, if that much is plain."""
     if keyword not in {"attribute", "experts", "layers", "param", "rule"}:
@@ -79,6 +107,14 @@ def too_deep(text: str) -> int | None:
         if depth < 0:
             depth = 0
     return None
+
+
+def _may_begin(word: str, name: str | None, indent: str) -> bool:
+    """Whether the first word of a line is meant for a statement keyword: `rul c:`, or close to one."""
+    if word in KEYWORDS:
+        return False
+    headed = name is not None and name not in KEYWORDS
+    return headed or (not indent and closest(word, sorted(KEYWORDS)) in STATEMENT_KEYWORDS)
 
 
 def _statement_starts(text: str) -> Iterator[tuple[int, str]]:

@@ -27,7 +27,8 @@ from priorlang.syntax.yaml_nodes import YamlList, YamlMapping, YamlNode, YamlSca
 def parse_yaml(source: SourceFile) -> tuple[t.Document, list[Finding]]:
     """Read a `.yaml` prior file. The document holds every statement that could be read."""
     root, findings = read_yaml(source)
-    reader = _Form(findings)
+    misplaced = {finding.span.start for finding in findings}
+    reader = _Form([])
     if root is None:
         lost = (t.Broken("", None, whole_file(source.name)),)
         document = t.Document(None, (), whole_file(source.name), lost)
@@ -38,6 +39,8 @@ def parse_yaml(source: SourceFile) -> tuple[t.Document, list[Finding]]:
     else:
         document = t.Document(None, (), root.span, (t.Broken("", None, root.span),))
         reader.error("a prior in YAML is a mapping with the key `priorlang`", root.span)
+    # A tag, or an alias of itself, is said once; that its node is no phrase either follows from it.
+    findings.extend(found for found in reader.findings if found.span.start not in misplaced)
     if not findings:
         findings.extend(version_findings(document.version, document.span))
     return document, sorted(findings, key=lambda finding: finding.span)
@@ -154,12 +157,14 @@ class _Form:
                 yield t.Parameter(self.name(key), parsed, key.span.to(value.span))
 
     def default(self, node: YamlNode) -> Iterator[t.Default]:
+        before = len(self.findings)
         effects: list[t.Effect] = []
         for key, value in self.known(node, _EFFECTS):
             effects.extend(self.effect(key, value))
-        if not effects:
+        if not effects and len(self.findings) == before:
             self.error("`default` states a base and a weight, or unshaped", node.span)
-        yield t.Default(tuple(effects), node.span)
+        if len(self.findings) == before:
+            yield t.Default(tuple(effects), node.span)
 
     def rules(self, node: YamlNode) -> Iterator[t.Rule]:
         for key, value in self.entries(node, "rules"):

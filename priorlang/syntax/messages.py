@@ -49,6 +49,9 @@ def syntax_finding(error: MisreadError, text: str, symbol: str, origin: Origin) 
         return Finding("syntax-error", Severity.ERROR, message, span)
     shown = stop.word if len(stop.word) <= 40 else stop.word[:37] + "…"
     message, repairs = diagnosis(stop) or (f"`{shown}` is not understood here: {_wanted(stop.expected)}", ())
+    if symbol == "fragment" and text.lstrip().startswith("priorlang"):
+        # The version is the author's to say, and may stand where it should not.
+        repairs = ()
     for repair in repairs:
         mended = _mended(text, symbol, repair)
         if mended:
@@ -73,7 +76,7 @@ def _stop(error: MisreadError, text: str) -> Stop:
 def _mended(text: str, symbol: str, repair: Repair) -> list[Repair]:
     """The repair, and those of the same mistake further on, by which the text can be read; else nothing."""
     done, ahead, header = [repair], 0, ""
-    if symbol == "fragment" and not text.lstrip().startswith("priorlang"):
+    if symbol == "fragment":
         # A misspelt keyword may begin a second statement.
         symbol, header = "start", _HEADER
     while len(done) <= _MENDED_AT_ONCE:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from priorlang.checks import Checked, Evidence, check_cells, check_spec
 from priorlang.diagnostics.finding import Finding, PriorError, Severity
-from priorlang.semantics.allow import allowed
+from priorlang.semantics.allow import allowed, idle
 from priorlang.semantics.exact import ExactValue
 from priorlang.semantics.imports import Program, load_program
 from priorlang.semantics.resolve import resolve
@@ -136,7 +136,8 @@ class Prior:
         findings = [*parsed, *resolved, *self._checked.findings]
         spec = self._resolved[0]
         if spec is not None:
-            findings = allowed(spec, findings)
+            unused = [] if self.settings or _errors(findings) else idle(spec, findings)
+            findings = [*allowed(spec, findings), *unused]
         distinct = {(item.name, item.span, item.message): item for item in findings}
         return tuple(sorted(distinct.values(), key=lambda item: item.span))
 

@@ -8,6 +8,24 @@ from priorlang.diagnostics.suggest import closest
 from priorlang.semantics.spec import Spec
 from priorlang.syntax.tree import Allow, Name
 
+JUDGED = frozenset({"unknown-by-negation", "contested-expert", "extreme-alpha", "weak-preference"})
+"""Opinions that stand on the file alone. The others stand on shares or routing too, which differ from run to run."""
+
+
+def idle(spec: Spec, findings: list[Finding]) -> list[Finding]:
+    """`unused-name` for each `allow` of a `JUDGED` opinion that silences none of all findings about a prior."""
+    return [
+        Finding(
+            "unused-name",
+            Severity.WARNING,
+            f"this `allow` silences nothing: there is no `{statement.finding.text}` here",
+            statement.finding.span,
+        )
+        for statement in spec.allows
+        if statement.finding.text in JUDGED
+        and not any(_silences(spec, statement, finding) for finding in findings)
+    ]
+
 
 def allowed(spec: Spec, findings: list[Finding]) -> list[Finding]:
     """The findings that no `allow` silences, and those about the `allow` lines themselves."""

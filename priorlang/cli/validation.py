@@ -173,9 +173,14 @@ def _summed_up(file: str, prior: Prior) -> str:
     spec = prior.spec
     layers = len(spec.model.routed)
     return (
-        f"{file}: {len(spec.rules)} rules, {layers * spec.class_count} cells "
-        f"({layers} layers × {spec.class_count} token classes), {prior.distinct_priors} distinct priors"
+        f"{file}: {_counted(len(spec.rules), 'rule')}, {_counted(layers * spec.class_count, 'cell')} "
+        f"({_counted(layers, 'layer')} × {_counted(spec.class_count, 'token class', 'es')}), "
+        f"{_counted(prior.distinct_priors, 'distinct prior')}"
     )
+
+
+def _counted(number: int, what: str, plural: str = "s") -> str:
+    return f"{number} {what}{'' if number == 1 else plural}"
 
 
 def _check_training(file: str, asked: _Asked) -> _Checked:

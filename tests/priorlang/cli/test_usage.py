@@ -225,3 +225,11 @@ def test_converted_imports_lead_to_the_same_files(target: str, tmp_path: Path) -
     assert result.exit_code == 0, result.output
     assert "../base.prior" in (tmp_path / target).read_text()
     assert Prior.read(tmp_path / target).table.header.experts == 4
+
+
+def test_one_of_a_thing_is_counted_as_one(tmp_path: Path) -> None:
+    path = tmp_path / "one.prior"
+    path.write_text(HEAD + "rule a: in layers all prefer 0 by 1\n")
+    said = run("validate", path).output
+    assert "1 rule, " in said
+    assert "1 distinct prior\n" in said

@@ -20,7 +20,7 @@ from torch import Tensor
 from dpsl.blocks import token_blocks
 from dpsl.kernels import Kernels
 from dpsl.kernels.compiled import using
-from dpsl.lattice import BINS, CLIP, Lattice, coarsen, ends
+from dpsl.lattice import BINS, REACH, Lattice, coarsen, ends, squeezed
 from dpsl.ties import tie_place
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ class HistogramCdf:
     the position is pseudo-random.
 
     Attributes:
-        coordinate_KN: where each token stands: ℓ, or a pseudo-random position in [0, 1).
+        coordinate_KN: where each token stands: ℓ, or a pseudo-random place.
         bins: which bin that is.
         target_2M: see `target_table`.
         own: the tokens counted, of all ranks, without those carried.
@@ -150,6 +150,8 @@ class HistogramCdf:
         tied_KQ = whole.lattice.tied_KQ
         if ell_KN.device.type != "cpu" or bool(tied_KQ.any()):
             random_KN = tie_place(len(ell_KN), len(bucket_N), ell_KN.device).to(ell_KN.dtype)
+            # What is squeezed to them: positions in [0, 1), the first bin of unit width.
+            random_KN = random_KN / (1 - random_KN * (1 / REACH))
             coordinate_KN = torch.where(per_token(tied_KQ, bucket_N), random_KN, ell_KN)
             bins = bins.of_unit_width(tied_KQ)
         return cls(coordinate_KN, bins, target_2M, own, whole)
@@ -204,7 +206,7 @@ class Bins:
 
     def locate(self, ell_KN: Tensor, bucket_N: Tensor) -> tuple[Tensor, Tensor]:
         """The bin of each ℓ, numbered over experts and buckets and flattened, and its position there in [0, 1)."""
-        place_KN = ell_KN.clamp(-CLIP, CLIP).mul_(per_token(self.per_ell_KQ, bucket_N))
+        place_KN = squeezed(ell_KN).mul_(per_token(self.per_ell_KQ, bucket_N))
         number_KN = place_KN.floor()
         place_KN.sub_(number_KN)
         bin_KN = number_KN.int() + per_token(self.base_KQ, bucket_N)

@@ -20,8 +20,11 @@ from dpsl.blocks import token_blocks
 BINS = 1024
 """Bins per population and expert."""
 
-CLIP = 30.0
-"""ℓ beyond ±30, p within 1e-13 of 0 or 1, count into the outermost bins."""
+REACH = 64.0
+"""Bins divide ℓ / (1 + |ℓ| / REACH): even where most tokens are, wider farther out, and never beyond ±REACH.
+
+At small α much of a population lies far out, where F still rises: at α = .05 a fifth of it below ℓ = −30.
+"""
 
 PER_UNIT = 1.6180340051651001
 """Bins per unit of ℓ at level 0, a float32.
@@ -30,19 +33,24 @@ Not a fraction: logits of low precision, which are dyadic themselves, then lie a
 """
 
 
+def squeezed(ell: Tensor) -> Tensor:
+    """ℓ on the axis that the bins divide."""
+    return ell / (ell.abs() * (1 / REACH) + 1)
+
+
 def ends(ell_KN: Tensor, bucket_N: Tensor, buckets: int) -> Tensor:
-    """−min and max of ℓ, within ±CLIP, per expert and bucket [2, K, Q]; −∞ where there is no token.
+    """−min and max of squeezed ℓ, per expert and bucket [2, K, Q]; −∞ where there is no token.
 
     Those of several parts combine by `torch.maximum`, or one all-reduce.
     """
     if buckets == 1 and len(bucket_N):
-        return torch.stack([-ell_KN.amin(1), ell_KN.amax(1)]).clamp_(-CLIP, CLIP)[..., None]
+        return squeezed(torch.stack([-ell_KN.amin(1), ell_KN.amax(1)]))[..., None]
     ends_2KQ = ell_KN.new_full((2, len(ell_KN), buckets), -torch.inf)
     for block in token_blocks(len(bucket_N), len(ell_KN), ell_KN.device):
         index_KN = bucket_N[block].expand_as(ell_KN[:, block])
         ends_2KQ[0].scatter_reduce_(1, index_KN, -ell_KN[:, block], "amax")
         ends_2KQ[1].scatter_reduce_(1, index_KN, ell_KN[:, block], "amax")
-    return torch.where(ends_2KQ == -torch.inf, ends_2KQ, ends_2KQ.clamp(-CLIP, CLIP))
+    return torch.where(ends_2KQ == -torch.inf, ends_2KQ, squeezed(ends_2KQ))
 
 
 @dataclass(frozen=True, eq=False)

@@ -64,7 +64,7 @@ def dirichlet_prior_shaping_loss(
         population: [N] int64 in [0, P), the empirical CDF a token belongs to; below 0 the token is ignored.
             None: all tokens are population 0. With alpha [K] any number of populations share the prior.
         target: rank of the j-th of B tokens: "eq4" j/B, "mid" (j − ½)/B, "ustat" (j − 1)/(B − 1).
-        ranks: "sort" exact, "histogram" faster, to about 1e-3 of the gradient.
+        ranks: "sort" exact, "histogram" faster: see docs/engine.md for its error.
         reduction: over populations: "tokens" weighted by their share of the tokens, "sum", or "mean" over
             the non-empty ones.
         min_population: smaller populations are left out, as if their tokens were ignored. With "ustat", which
@@ -82,8 +82,9 @@ def dirichlet_prior_shaping_loss(
     """
     check_options(target, ranks, reduction, min_population, inputs)
     check_logits(logits)
+    given = logits
     if inputs == "probabilities":
-        logits = log_probabilities(logits)
+        logits = log_probabilities(given.detach())
     alpha_RK = check_alpha(alpha, experts=logits.shape[1])
     population_N, populations = check_population(population, logits, alpha_RK, shared=alpha.ndim == 1)
     if check_values or (check_values is None and logits.device.type == "cpu"):
@@ -99,7 +100,7 @@ def dirichlet_prior_shaping_loss(
         "target": target, "ranks": ranks, "reduction": reduction, "min_population": min_population,
     }  # fmt: skip
     apply: Callable[..., Tensor] = _ShapingLoss.apply
-    return apply(logits, alpha_RK, row_N, population_N, marginals, populations, options)
+    return apply(given, alpha_RK, logits.detach(), row_N, population_N, marginals, populations, options)
 
 
 @dataclass(frozen=True, eq=False)
@@ -264,8 +265,9 @@ class _ShapingLoss(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
-        logits: Tensor,
+        given: Tensor,
         _alpha_RK: Tensor,
+        logits: Tensor,
         row_N: Tensor,
         population_N: Tensor,
         marginals: BetaMarginals,
@@ -275,8 +277,11 @@ class _ShapingLoss(torch.autograd.Function):
         result = shaping_loss_and_gradient(
             logits, row_N, population_N, marginals, populations=populations, **options
         )
-        ctx.save_for_backward(result.gradient_NK, result.gradient_RK)
-        ctx.logits_dtype = logits.dtype
+        gradient_NK = result.gradient_NK
+        if logits.data_ptr() != given.data_ptr():  # the logarithms of probabilities
+            gradient_NK = torch.where(given > 0, gradient_NK / given.clamp(min=_LEAST), 0.0)
+        ctx.save_for_backward(gradient_NK, result.gradient_RK)
+        ctx.dtype = given.dtype
         return result.value
 
     @staticmethod
@@ -284,4 +289,7 @@ class _ShapingLoss(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         gradient_NK, gradient_RK = ctx.saved_tensors
         by_alpha_RK = None if gradient_RK is None else gradient * gradient_RK
-        return (gradient * gradient_NK).to(ctx.logits_dtype), by_alpha_RK, None, None, None, None, None
+        return (gradient * gradient_NK).to(ctx.dtype), by_alpha_RK, *(None,) * 6
+
+
+_LEAST = torch.finfo(torch.float32).tiny

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from dpsl.arguments import check_options
 from dpsl.errors import AttachError
 from dpsl.lattice import BINS
 from dpsl.routers.find import find_routers
@@ -23,7 +24,7 @@ from dpsl.shaping.layout import table_layout
 from dpsl.shaping.matching import match_routers
 from dpsl.shaping.metrics import RoutingMetrics
 from dpsl.shaping.passes import ForwardPasses, is_differentiable_scalar
-from dpsl.shaping.prior_loss import PriorLoss, Ranks, Scope, Target
+from dpsl.shaping.prior_loss import SCOPES, PriorLoss, Ranks, Scope, Target
 from dpsl.shaping.router_hook import RouterHook
 from dpsl.shaping.schedule import schedule_factor
 from dpsl.shaping.token_classes import Codes, token_classes
@@ -81,6 +82,13 @@ def attach(
     Raises:
         AttachError: the model has no routers, or they do not fit the table.
     """
+    try:
+        check_options(target, ranks, "tokens", min_population, "logits")
+    except ValueError as error:
+        raise AttachError("dpsl.attach(…)", str(error), "see its documentation") from None
+    if scope not in SCOPES:
+        choices = ", ".join(map(repr, SCOPES))
+        raise AttachError("dpsl.attach(…)", f"scope is {scope!r}", f"it must be one of {choices}")
     if window != 1:
         _check_window(window, ranks, scope)
     matched = match_routers(model, find_routers(model, routers), table)
@@ -190,7 +198,10 @@ class Shaper:
         self._memory.load_state_dict(state, next(self.routers[0].module.parameters()).device)
 
     def bytes_exchanged(self) -> int:
-        """Bytes that each rank puts into all-reduces for one forward pass: the histograms and their ends."""
+        """Bytes that each rank puts into all-reduces for one forward pass: the histograms and their ends.
+
+        Exact ranks have none: there every rank gathers the ℓ of all, experts × tokens × 4 bytes a layer.
+        """
         if not self._shaping or self._loss.ranks == "sort" or self._loss.group() is None:
             return 0
         per_bucket = self.table.header.experts * (BINS + 2) * _WORD

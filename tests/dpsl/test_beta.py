@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -68,6 +70,28 @@ def test_gradients_of_quantiles(function: object) -> None:
     assert torch.autograd.gradcheck(
         function, (u, float64(0.7).requires_grad_(), float64(3.0).requires_grad_())
     )
+
+
+@pytest.mark.parametrize(("a", "b", "ends"), [(2.0, 3.0, [0, 0]), (1.0, 1.0, [1, 1]), (1.0, 2.0, [2, 0])])
+def test_gradients_at_the_ends(a: float, b: float, ends: list[float]) -> None:
+    p = float64(0, 1).requires_grad_()
+    beta.cdf(p, a, b).sum().backward()
+    assert p.grad is not None
+    torch.testing.assert_close(p.grad, float64(*ends))
+    u = float64(0, 1).requires_grad_()
+    shape = float64(a).requires_grad_()
+    beta.quantile(u, shape, b).sum().backward()
+    assert u.grad is not None
+    torch.testing.assert_close(u.grad, 1 / float64(*ends))
+    assert float(shape.grad or 0) == 0
+
+
+@pytest.mark.parametrize("function", [beta.cdf, beta.quantile, beta.logit_cdf, beta.logit_quantile])
+def test_second_derivatives_are_refused(function: Callable[..., torch.Tensor]) -> None:
+    x = float64(0.3).requires_grad_()
+    (slope,) = torch.autograd.grad(function(x, 2.0, 3.0), x, create_graph=True)
+    with pytest.raises(RuntimeError):
+        torch.autograd.grad(slope, x)
 
 
 def test_the_score_is_the_derivative_of_the_log_slope() -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dpsl.ecdf import empirical_cdf
 from dpsl.histogram import CarriedHistogram, HistogramCdf, counted
-from dpsl.lattice import BINS, CLIP, Lattice, coarsen, ends
+from dpsl.lattice import BINS, REACH, Lattice, coarsen, ends
 
 DTYPES = st.sampled_from([torch.float32, torch.float64])
 
@@ -57,7 +57,7 @@ def test_coarsening_equals_counting_there(spread, middle, wider, seed, dtype) ->
     ell_KN = tokens(200, spread, middle, seed, dtype)
     bucket_N = torch.zeros(200, dtype=torch.int64)
     own = ends(ell_KN, bucket_N, 1)
-    narrow, wide = Lattice.spanning(own), Lattice.spanning((own + wider).clamp(max=CLIP))
+    narrow, wide = Lattice.spanning(own), Lattice.spanning((own + wider).clamp(max=REACH))
     counts_KQB = counted(ell_KN, bucket_N, narrow)
     assert counts_KQB.sum(-1).eq(200).all()
     assert torch.equal(coarsen(counts_KQB, narrow, wide), counted(ell_KN, bucket_N, wide))

@@ -93,6 +93,17 @@ def test_probabilities_give_the_loss_and_gradient_of_their_logits(dtype: torch.d
     torch.testing.assert_close(by_probabilities.grad, by_logits.grad, rtol=1e-3, atol=1e-6)
 
 
+def test_probabilities_keep_no_more_than_their_gradient() -> None:
+    kept: list[int] = []
+    p_NK = logits(dtype=torch.float32).softmax(1).requires_grad_()
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t.numel()) or t, lambda t: t):
+        loss = dirichlet_prior_shaping_loss(p_NK, torch.ones(4), inputs="probabilities")
+    assert kept == [p_NK.numel()]
+    (gradient,) = torch.autograd.grad(loss, p_NK, create_graph=True)
+    with pytest.raises(RuntimeError):
+        torch.autograd.grad(gradient.sum(), p_NK)
+
+
 def test_certain_probabilities_are_finite() -> None:
     p_NK = torch.eye(4, dtype=torch.bfloat16).repeat(5, 1).requires_grad_()
     loss = dirichlet_prior_shaping_loss(p_NK, torch.ones(4), inputs="probabilities")

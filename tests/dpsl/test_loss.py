@@ -269,7 +269,7 @@ def test_histograms_agree_with_sorting() -> None:
         alpha_PK = torch.full((3, 4), alpha)
         exact, exact_gradient = ours(logits, alpha_PK, population)
         fast, fast_gradient = ours(logits, alpha_PK, population, ranks="histogram")
-        assert fast == pytest.approx(exact, rel=1e-4)
+        assert fast == pytest.approx(exact, rel=2e-4)
         error = np.linalg.norm(fast_gradient - exact_gradient) / np.linalg.norm(exact_gradient)
         assert error < 5e-3
 

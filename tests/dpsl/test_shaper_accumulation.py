@@ -144,6 +144,10 @@ def test_one_more_pass_than_looked_ahead_over_is_refused() -> None:
         ({"window": 2, "ranks": "sort"}, "exact ranks cannot be carried"),
         ({"window": 2, "scope": "micro"}, "every forward pass stands alone"),
         ({"window": 0}, "at least 1"),
+        ({"ranks": "exact"}, "'sort', 'histogram'"),
+        ({"target": "z"}, "'eq4', 'mid', 'ustat'"),
+        ({"scope": "x"}, "'global', 'micro'"),
+        ({"min_population": 0}, "min_population"),
     ],
 )
 def test_windows_that_cannot_be(options: dict[str, object], told: str) -> None:

@@ -41,8 +41,13 @@ def _clamped(x):
 
 
 @triton.jit
+def _squeezed(ell, REACH: tl.constexpr):
+    return ell / (tl.abs(ell) * (1 / REACH) + 1.0)
+
+
+@triton.jit
 def ends_kernel(
-    logits, bucket_N, ends_2KQ, tokens, experts, buckets, stride, CLIP: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr
+    logits, bucket_N, ends_2KQ, tokens, experts, buckets, stride, REACH: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr
 ):  # fmt: skip
     """Raise −min and max of ℓ [2, K, Q] to those of the tokens; logits [N, K] with a stride between tokens."""
     token = tl.program_id(0) * BN + tl.arange(0, BN)[:, None]
@@ -50,7 +55,7 @@ def ends_kernel(
     bucket = tl.load(bucket_N + token, mask=token < tokens, other=buckets)
     there = (bucket < buckets) & (expert < experts)
     ell, _, _ = _load_one_vs_rest(logits, token, expert, there, stride, BK)
-    ell = tl.minimum(tl.maximum(ell, -CLIP), CLIP)
+    ell = _squeezed(ell, REACH)
     expert_K = tl.arange(0, BK)
     least = tl.min(tl.min(bucket, 0), 0)
     most = tl.max(tl.max(tl.where(bucket < buckets, bucket, -1), 0), 0)
@@ -66,7 +71,7 @@ def ends_kernel(
 @triton.jit
 def count_kernel(
     logits, bucket_N, per_ell_KQ, base_KQ, counts_M, tokens, experts, buckets, bins, stride,
-    CLIP: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr,
+    REACH: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr,
 ):  # fmt: skip
     """Count the tokens into the bins, M = K·Q·B."""
     token = tl.program_id(0) * BN + tl.arange(0, BN)[:, None]
@@ -75,9 +80,7 @@ def count_kernel(
     there = (bucket < buckets) & (expert < experts)
     ell, _, _ = _load_one_vs_rest(logits, token, expert, there, stride, BK)
     of = expert * buckets + bucket
-    number = tl.floor(
-        tl.minimum(tl.maximum(ell, -CLIP), CLIP) * tl.load(per_ell_KQ + of, mask=there, other=1.0)
-    )
+    number = tl.floor(_squeezed(ell, REACH) * tl.load(per_ell_KQ + of, mask=there, other=1.0))
     place = number.to(tl.int32) + tl.load(base_KQ + of, mask=there, other=0)
     place = tl.minimum(tl.maximum(place, 0), bins - 1)
     tl.atomic_add(counts_M + place, 1, mask=there)
@@ -88,7 +91,7 @@ def gradient_kernel(
     logits, bucket_N, row_N, coefficient_N, per_ell_KQ, base_KQ, tied_KQ, target_2M,
     pair_RK, coefficient_4T, lo_P, step_P, left_P, right_P, gradient, squared_N,
     tokens, experts, buckets, bins, intervals, all_intervals, stride, gradient_stride,
-    CLIP: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr,
+    REACH: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr,
 ):  # fmt: skip
     """The gradient with respect to the logits [N, K], and Σ_k (F − t)² [N]; both 0 for ignored tokens."""
     token = tl.program_id(0) * BN + tl.arange(0, BN)[:, None]
@@ -99,7 +102,7 @@ def gradient_kernel(
     ell, top, spoilt = _load_one_vs_rest(logits, token, expert, there, stride, BK)
 
     of = expert * buckets + bucket
-    place = tl.minimum(tl.maximum(ell, -CLIP), CLIP) * tl.load(per_ell_KQ + of, mask=there, other=1.0)
+    place = _squeezed(ell, REACH) * tl.load(per_ell_KQ + of, mask=there, other=1.0)
     number = tl.floor(place)
     tied = tl.load(tied_KQ + of, mask=there, other=0) != 0
     within = tl.where(tied, _tie_place(token, expert), place - number)

@@ -20,7 +20,7 @@ from dpsl.ecdf import RankMethod, Target, TargetScale
 from dpsl.histogram import Bins, CarriedHistogram, target_table
 from dpsl.kernels import Kernels
 from dpsl.kernels.triton_kernels import count_kernel, ends_kernel, gradient_kernel
-from dpsl.lattice import BINS, CLIP, Lattice
+from dpsl.lattice import BINS, REACH, Lattice
 from dpsl.marginals import INTERVALS, BetaMarginals
 from dpsl.ranked import Gradient
 
@@ -110,7 +110,7 @@ def _bucket(population_N: Tensor, populations: int) -> Tensor:
 
 
 def ends(logits_NK: Tensor, bucket_N: Tensor, buckets: int) -> Tensor:
-    """−min and max of ℓ, within ±CLIP, per expert and bucket [2, K, Q]; −∞ where there is no token.
+    """−min and max of squeezed ℓ, per expert and bucket [2, K, Q]; −∞ where there is no token.
 
     Args:
         logits_NK: of any float dtype up to float32, experts contiguous.
@@ -121,7 +121,7 @@ def ends(logits_NK: Tensor, bucket_N: Tensor, buckets: int) -> Tensor:
     ends_2KQ = torch.full((2, experts, buckets), -torch.inf, device=logits_NK.device)
     grid, blocks = _blocks(tokens, experts)
     ends_kernel[grid](
-        logits_NK, bucket_N, ends_2KQ, tokens, experts, buckets, logits_NK.stride(0), CLIP=CLIP, **blocks
+        logits_NK, bucket_N, ends_2KQ, tokens, experts, buckets, logits_NK.stride(0), REACH=REACH, **blocks
     )
     return ends_2KQ
 
@@ -135,7 +135,7 @@ def counted(logits_NK: Tensor, bucket_N: Tensor, lattice: Lattice) -> Tensor:
     grid, blocks = _blocks(tokens, experts)
     count_kernel[grid](
         logits_NK, bucket_N, bins.per_ell_KQ, bins.base_KQ, counts_KQB,
-        tokens, experts, buckets, counts_KQB.numel(), logits_NK.stride(0), CLIP=CLIP, **blocks,
+        tokens, experts, buckets, counts_KQB.numel(), logits_NK.stride(0), REACH=REACH, **blocks,
     )  # fmt: skip
     return counts_KQB
 
@@ -172,7 +172,7 @@ def gradient(
         bins.per_ell_KQ, bins.base_KQ, lattice.tied_KQ.to(torch.int8), target_2M,
         marginals.pair_RK.int(), tables.coefficient_4M, tables.lo_P, tables.step_P, tables.left_P, tables.right_P,
         gradient_NK, squared_N, tokens, experts, lattice.level_KQ.shape[1], target_2M.shape[1],
-        INTERVALS, tables.coefficient_4M.shape[1], logits_NK.stride(0), gradient_NK.stride(0), CLIP=CLIP, **blocks,
+        INTERVALS, tables.coefficient_4M.shape[1], logits_NK.stride(0), gradient_NK.stride(0), REACH=REACH, **blocks,
     )  # fmt: skip
     return gradient_NK, squared_N
 

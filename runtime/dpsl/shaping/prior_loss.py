@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ from priorlang.table.prior_table import PriorTable
 
 Ranks: TypeAlias = Literal["sort", "histogram"]
 Scope: TypeAlias = Literal["global", "micro"]
+SCOPES: tuple[str, ...] = get_args(Scope)
 Target: TypeAlias = Literal["eq4", "mid", "ustat"]
 
 

@@ -57,7 +57,7 @@ class Audit:
 
         Returns:
             What audit.json holds: `routers` with their gradients, `coefficients`, `populations` with their tokens,
-            `bytes_exchanged_per_forward`.
+            `bytes_exchanged_per_step`.
 
         Raises:
             AuditError: a router that gets no gradient.
@@ -95,7 +95,7 @@ class Audit:
             "routers": routers,
             "coefficients": coefficients,
             "populations": populations,
-            "bytes_exchanged_per_forward": self._shaper.bytes_exchanged(),
+            "bytes_exchanged_per_step": self._shaper.bytes_exchanged() * micro_steps,
         }
 
     def _watch(self, place: int, router: FoundRouter) -> Any:
@@ -172,8 +172,8 @@ def print_audit(console: Console, result: Mapping[str, Any]) -> None:
         return
     weights = ", ".join(number(weight) for weight in result["coefficients"]["weights"])
     console.line(f"effective coefficient of the shaping term: {weights}")
-    if exchanged := result["bytes_exchanged_per_forward"]:
-        console.line(f"each rank exchanges {exchanged:,} bytes of histograms in a forward pass")
+    if exchanged := result["bytes_exchanged_per_step"]:
+        console.line(f"each rank exchanges {exchanged:,} bytes of histograms in a step")
     console.table(["population", "tokens"], [[p["name"], f"{p['tokens']:,}"] for p in result["populations"]])
 
 

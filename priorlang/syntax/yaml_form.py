@@ -287,7 +287,7 @@ class _Form:
             self.error("an empty list names nothing: leave the key out, or name something", node.span)
         found = []
         for item in items:
-            if isinstance(item, YamlScalar) and item.text:
+            if isinstance(item, YamlScalar) and (item.text or item.quoted):
                 found.append(self.name(item))
             else:
                 self.error("here stands a name, or a list of names", item.span)

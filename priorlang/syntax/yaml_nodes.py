@@ -167,7 +167,7 @@ class _Reader:
                 self.findings.append(
                     _error("syntax-error", "a key is a word, not a list or a mapping", key.span)
                 )
-            elif not key.text:
+            elif not key.text and not key.quoted:
                 self.findings.append(_error("syntax-error", "here is a value without a key", key.span))
             elif key.text in items:
                 first = items[key.text][0].span

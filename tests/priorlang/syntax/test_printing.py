@@ -131,6 +131,16 @@ def test_a_comment_before_a_statement_of_one_piece_is_kept_once(statement: str) 
     assert formatted(SourceFile("a.yaml", printed)) == printed
 
 
+@pytest.mark.parametrize(
+    "statement",
+    ['import ""', 'rule "" overrides "": for "" "" unshaped', 'attribute "" { "" }', 'experts "" = ""'],
+)
+def test_a_name_of_nothing_is_a_name(statement: str) -> None:
+    text = f"priorlang 1\n\n{statement}\n"
+    printed = rewritten(SourceFile("a.prior", text), "a.yaml")
+    assert same_program(parse(SourceFile("a.prior", text))[0], parse(SourceFile("a.yaml", printed))[0])
+
+
 def test_a_broken_file_is_not_formatted() -> None:
     with pytest.raises(PriorError):
         formatted(SourceFile("a.prior", HEAD + "rule a: prefer 0 bye 1\n"))

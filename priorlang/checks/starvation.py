@@ -45,7 +45,9 @@ def preferred_experts(alpha_nE: NDArray[np.float64]) -> NDArray[np.float64]:
         [n], from 1 to E.
     """
     experts = alpha_nE.shape[1]
-    mean_nE = alpha_nE / alpha_nE.sum(axis=1, keepdims=True)
+    # In parts of the largest first: sums of huge numbers overflow.
+    part_nE = alpha_nE / alpha_nE.max(axis=1, keepdims=True)
+    mean_nE = part_nE / part_nE.sum(axis=1, keepdims=True)
     above_nE = np.maximum(mean_nE - 1.0 / experts, 0.0)
     worth_n = mean_nE.max(axis=1) * experts >= WORTH_THE_NAME
     squares_n = np.where(worth_n, (above_nE**2).sum(axis=1), 1.0)

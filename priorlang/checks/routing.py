@@ -5,7 +5,7 @@ docs/checks/routing.md says what is measured, how often the limits are wrong, an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -88,16 +88,26 @@ def _not_attained(found: Attainment, tokens: int) -> bool:
 
 def _exceeded(found: Attainment, tokens: int) -> list[str]:
     """Each measure above its limit, in words."""
+    return [
+        f"{name} {_figure(value)} above {_figure(limit)}"
+        for name, value, limit in _measures(found, tokens)
+        if value > limit
+    ]
+
+
+def _times_the_limit(found: Attainment, tokens: int) -> float:
+    """How many times its limit the measure is that exceeds it most."""
+    return max(value / limit for _, value, limit in _measures(found, tokens))
+
+
+def _measures(found: Attainment, tokens: int) -> Iterator[tuple[str, float, float]]:
+    """Each measure by name, with its limit."""
     experts = len(found.fitted)
-    words = []
-    for name, value, limit in (
-        ("KS", None if found.ks is None else found.ks.max(), ks_limit(experts, tokens)),
-        ("RMS", None if found.rms is None else found.rms.max(), rms_limit(experts, tokens)),
-        ("KL", found.kl, kl_limit(experts, tokens)),
-    ):
-        if value is not None and value > limit:
-            words.append(f"{name} {_figure(value)} above {_figure(limit)}")
-    return words
+    if found.ks is not None:
+        yield "KS", float(found.ks.max()), ks_limit(experts, tokens)
+    if found.rms is not None:
+        yield "RMS", float(found.rms.max()), rms_limit(experts, tokens)
+    yield "KL", found.kl, kl_limit(experts, tokens)
 
 
 def _by_prior(table: PriorTable, measured: Iterable[Measured]) -> Mapping[object, list[Measured]]:
@@ -113,9 +123,12 @@ def _by_prior(table: PriorTable, measured: Iterable[Measured]) -> Mapping[object
 def _finding(
     spec: Spec, table: PriorTable, name: str, group: list[Measured], describe: Callable[[Measured], str]
 ) -> Finding:
-    worst = max(
-        group, key=lambda item: item.attainment.kl if name == "not-attained" else item.attainment.tv_top
-    )
+    def distance(item: Measured) -> float:
+        if name == "not-attained":
+            return _times_the_limit(item.attainment, item.population.tokens)
+        return item.attainment.tv_top
+
+    worst = max(group, key=distance)
     layers = [item.population.layer for item in group]
     words = f"`{worst.population.name}` in {_layers(layers)}: {describe(worst)}"
     if len(layers) > 1:

@@ -226,14 +226,21 @@ class _Reader:
 
     def _number(self, what: str, value: object) -> float:
         try:
-            number = float(value) if isinstance(value, int | float | str) and value is not True else math.nan
+            number = float(value) if isinstance(value, _NUMBERS) and value is not True else math.nan
         except (ValueError, OverflowError):
             number = math.nan
         if not math.isfinite(number):
             raise self.refused(f"{what} is {value!r}, which is no number")
         if number < 0:
             raise self.refused(f"{what} is {value}; a share is never negative")
+        if number > _MOST:
+            raise self.refused(f"{what} is {number:g}, more than {_MOST:g}, the most that is counted")
         return number
+
+
+_NUMBERS = (int, float, str, np.number)
+_MOST = 1e18
+"""Sums of larger counts would overflow, or lose the small ones."""
 
 
 def _is_fraction(value: Number) -> bool:

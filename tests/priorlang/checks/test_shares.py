@@ -93,3 +93,14 @@ def test_text_that_is_no_shares_is_told(text: str) -> None:
 def test_a_batch_has_tokens(tokens: float) -> None:
     with pytest.raises(PriorError, match="above 0"):
         priorlang.check(SPEC, batch_tokens=tokens)
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    given = {"modality": {"vision": np.int64(85), "language": np.float32(15)}, "task": TASKS}
+    expected = class_shares(SPEC, {"modality": {"vision": 85, "language": 15}, "task": TASKS})
+    assert class_shares(SPEC, given).fraction_C == pytest.approx(expected.fraction_C)
+
+
+def test_counts_that_would_overflow_are_refused() -> None:
+    with pytest.raises(PriorError, match="the most that is counted"):
+        class_shares(SPEC, {"modality": {"vision": 1e308, "language": 1e308}})

@@ -19,6 +19,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[train,examples,dev]'
 	@touch $@
 
+$(VENV)/.interpreter: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[interpreter]'
+	@touch $@
+
 demo: install ## train a small vision-language model under a prior (about 5 minutes on two cores)
 	$(BIN)/python examples/digits/prepare.py
 	$(BIN)/priorlang train examples/digits/train.yaml --set output_dir=$(RUN)
@@ -32,7 +36,7 @@ lint: install
 types: install
 	$(BIN)/mypy
 
-unit: install
+unit: install $(VENV)/.interpreter
 	$(BIN)/pytest --numprocesses 2 --dist loadgroup
 
 bench: install ## benchmarks: ratios against named peers

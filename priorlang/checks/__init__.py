@@ -78,12 +78,14 @@ def check_spec(spec: Spec, evidence: Evidence | None = None) -> Checked:
         Starvation(spec, grouped),
         Loads(spec, grouped),
     ]
-    families: list[Family] = [errors, size, *opinions]
     for block in space.blocks():
-        for family in families:
-            family.see(block)
+        errors.see(block)
+        size.see(block)
         if size.is_too_large:
             return Checked([*errors.findings(), *size.findings()], 0)
+        if not errors.findings():
+            for opinion in opinions:
+                opinion.see(block)
     findings = [*errors.findings(), *size.findings(), *rule_findings(spec, size.used, space.silencers)]
     if not any(finding.name == "override-cycle" for finding in findings):
         findings.extend(circle_findings(space))

@@ -10,7 +10,7 @@ import numpy as np
 from priorlang.checks.witness import witness
 from priorlang.diagnostics.finding import Edit, Finding, Fix, Related, Severity
 from priorlang.diagnostics.span import Span
-from priorlang.semantics.exact import rounded
+from priorlang.semantics.exact import at_layer, rounded
 from priorlang.syntax.phrases import quoted
 
 if TYPE_CHECKING:
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 MOST_CONFLICTS = 100
 """Pairs of rules that are reported; a file with more has one cause for many."""
+
+_HUGE = 1e300
+"""An amount that makes α too large whatever else there is, or is close to it."""
 
 
 class CellErrors:
@@ -106,19 +109,19 @@ class CellErrors:
                 self._note("invalid-weight", "the weight is too large for a 64-bit number", block, cell)
 
     def _note(self, name: str, message: str, block: Block, cell: int) -> None:
-        place = self._culprit(np.flatnonzero(block.asked.active_Rn[:, cell]).tolist(), name)
+        place = self._culprit(np.flatnonzero(block.asked.active_Rn[:, cell]).tolist(), name, block.layer)
         if (name, place) not in self.others:
             where = witness(self.spec, block.layer, block.token_class(cell))
             self.others[name, place] = Finding(name, Severity.ERROR, message, place, (), where)
 
-    def _culprit(self, active: list[int], name: str) -> Span:
-        """The clause to look at: what lowers α, else what states the base or the weight."""
+    def _culprit(self, active: list[int], name: str, layer: int) -> Span:
+        """The clause to look at: what lowers α or is huge, else what states the base or the weight."""
         rules = [self.spec.rules[position] for position in active]
         if name == "invalid-alpha":
-            for rule in rules:
-                for push in rule.pushes:
-                    if push.verb == "avoid":
-                        return push.span
+            pushes = [push for rule in rules for push in rule.pushes]
+            huge = [push for push in pushes if rounded(at_layer(push.by, layer)) > _HUGE]
+            for push in [*huge, *(push for push in pushes if push.verb == "avoid")]:
+                return push.span
         effect = "weight" if name == "invalid-weight" else "base"
         for rule in [*rules, self.spec.default]:
             if getattr(rule, effect) is not None:

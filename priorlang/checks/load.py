@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from priorlang.checks.blame import DEFAULT, called, place_of
+from priorlang.checks.blame import DEFAULT, called, given, place_of
 from priorlang.checks.witness import Witness, witness
 from priorlang.diagnostics.finding import Finding, Severity
 from priorlang.semantics.describe import index_set
@@ -110,10 +110,9 @@ class Loads:
         return np.full(len(cells), 1.0 / len(cells))
 
     def _note_rules(self, block: Block, cells: NDArray[np.int64], share_n: NDArray[np.float64]) -> None:
-        amounts, layers = block.amounts, list(block.layers)
-        given_RE = amounts.rounded(amounts.prefer_RE - amounts.avoid_RE)
-        for rule in np.flatnonzero(amounts.base_R >= 0).tolist():
-            given_RE[rule] += amounts.rounded(amounts.bases[amounts.base_R[rule]])
+        layers = list(block.layers)
+        pushed_RE, base_RE = given(block.amounts)
+        given_RE = pushed_RE + base_RE
         active_Rn = block.asked.active_Rn[:, cells]
         weight_R = active_Rn @ share_n
         for rule in np.flatnonzero(weight_R > 0).tolist():

@@ -28,6 +28,9 @@ WEAK = 0.05
 """The change of itself below which a mean, or a chance to be among the top k, counts as unchanged. The paper's
 faintest preference, .25 over a base of 1 for two of four experts, makes .25 and .20; its default .67 and more."""
 
+_BOUND = 1e300
+"""Any amount above is endless to this check, and adding this one to a concentration is not."""
+
 
 class Weak:
     """`weak-preference` at each `prefer` or `avoid` without which every cell would be nearly the same."""
@@ -86,10 +89,13 @@ class Weak:
         self, push_P: NDArray[np.int64], amount_P: NDArray[np.float64], alpha_P: NDArray[np.float64]
     ) -> NDArray[np.float64]:
         """How much pushes change a mean or a chance, of itself, where they have brought a concentration to α."""
+        # An amount may be out of all bounds where another takes it back, and its effect endless.
+        amount_P = np.minimum(amount_P, _BOUND)
         without_P = alpha_P - self.sign_P[push_P] * amount_P
         possible_P = without_P > 0
         safe_P = np.where(possible_P, without_P, 1.0)
-        effect_P = amount_P / safe_P * np.maximum(1.0, np.sqrt(safe_P) * self.per_spread)
+        with np.errstate(over="ignore"):
+            effect_P = amount_P / safe_P * np.maximum(1.0, np.sqrt(safe_P) * self.per_spread)
         return np.where(possible_P, effect_P, np.inf)
 
     def _finding(self, number: int) -> Finding:

@@ -18,12 +18,15 @@ def yaml_comments_of(source: SourceFile) -> tuple[t.Comment, ...]:
     scalars = _scalar_ranges(source.text)
     lines = LineTable(source.text)
     comments = []
-    index = 0
-    for found in _COMMENT.finditer(source.text):
+    place = index = 0
+    while (found := _COMMENT.search(source.text, place)) is not None:
         while index < len(scalars) and scalars[index][1] <= found.start():
             index += 1
         if index < len(scalars) and scalars[index][0] <= found.start():
+            # A sign in a scalar begins nothing; what follows the scalar on its line may be a comment.
+            place = scalars[index][1]
             continue
+        place = found.end()
         span = Span(source.name, lines.at(found.start()), lines.at(found.end()))
         comments.append(t.Comment(found[0].rstrip(), span))
     return tuple(comments)

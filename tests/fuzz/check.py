@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 from priorlang.diagnostics.apply import apply_fixes
 from priorlang.diagnostics.finding import Finding, PriorError, Severity
 from priorlang.diagnostics.human import render
@@ -14,7 +16,7 @@ from priorlang.table.numbering import numbering_of
 def check(name: str, text: str) -> str:
     """Put one text through the compiler.
 
-    It must end without an exception; every finding must lie in the text and can be shown; what its fixes
+    It must end without an exception or a Python warning; every finding must lie in the text and can be shown; what its fixes
     make of the text must end too; and a file without errors must print, in both forms, as a file that asks
     the same of every cell.
 
@@ -23,8 +25,15 @@ def check(name: str, text: str) -> str:
 
     Raises:
         AssertionError: one of that does not hold.
+        Warning: Python or NumPy warned, as of an overflow that nothing has looked at.
     """
-    source = SourceFile(name, text)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        return _checked(SourceFile(name, text))
+
+
+def _checked(source: SourceFile) -> str:
+    name, text = source.name, source.text
     prior = Prior(source)
     findings = prior.findings
     _check_places(text, name, findings)

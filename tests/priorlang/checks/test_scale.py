@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import pytest
 from prior_programs import findings_of, prior_of, said
 
@@ -70,6 +72,23 @@ def test_extremes_of_alpha_are_judged() -> None:
     found = findings_of(text)
     assert {"coarse-marginal", "extreme-alpha"} <= {finding.name for finding in found}
     assert not [finding.message for finding in found if finding.severity == "error"]
+
+
+@pytest.mark.parametrize(
+    ("rules", "errors"),
+    [
+        ("rule a: prefer 0 by 9e299\nrule b: prefer 0 by 2000000000e300", [("invalid-alpha", 3)]),
+        ("rule a: prefer 0 by 9e300 prefer 1 by 1\nrule b: avoid 0 by 9e300", []),
+        ("rule a: prefer 0 by 2000000000e300\nrule b: avoid 0 by 2000000000e300 prefer 1 by 1", []),
+        ("rule a: base (1e300, 1e300, 1, 1) prefer 0..1 by 1e300", []),
+    ],
+)
+def test_amounts_out_of_all_bounds_warn_nobody_and_are_blamed(
+    rules: str, errors: list[tuple[str, int]]
+) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert said(program(2, 4, 2) + rules) == errors
 
 
 def test_a_model_that_nothing_states_is_one_finding() -> None:

@@ -141,6 +141,13 @@ def test_a_name_of_nothing_is_a_name(statement: str) -> None:
     assert same_program(parse(SourceFile("a.prior", text))[0], parse(SourceFile("a.yaml", printed))[0])
 
 
+def test_a_comment_after_a_quoted_sign_is_a_comment() -> None:
+    text = 'priorlang: 1\nattribute: {kind: ["a # b", c]}  # why\n'
+    assert [comment.text for comment in parse(SourceFile("a.yaml", text))[0].comments] == ["# why"]
+    printed = rewritten(SourceFile("a.yaml", text), "a.prior")
+    assert 'attribute kind { "a # b", c }  # why' in printed
+
+
 def test_a_broken_file_is_not_formatted() -> None:
     with pytest.raises(PriorError):
         formatted(SourceFile("a.prior", HEAD + "rule a: prefer 0 bye 1\n"))

@@ -70,7 +70,7 @@ class Regularizers:
             own = tuple(term for term in terms if term.covers(router.layer))
             if own:
                 hook = _Hook(router, own, self._passes, self._record)
-                self._handles.append(router.module.register_forward_hook(hook))
+                self._handles.append(router.register_forward_hook(hook))
 
     def tokens(self, mask: Tensor | None = None, **_: Codes) -> AbstractContextManager[None]:
         """Describe the tokens of the forward passes within; only padding matters here."""

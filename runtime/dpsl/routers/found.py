@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from torch import nn
+from torch.utils.hooks import RemovableHandle
 
 _FIRST_NUMBER = re.compile(r"(?:^|\.)(\d+)(?:\.|$)")
 
@@ -18,6 +20,20 @@ class Scoring(StrEnum):
     SOFTMAX = "softmax"
     SIGMOID = "sigmoid"
     PROBABILITIES = "probabilities"
+
+
+@dataclass(frozen=True)
+class Form:
+    """How to see the output of a module that returns no logits as that of a router that does.
+
+    Attributes:
+        show: module, its positional arguments and its output → (logits [N, K], what experts are combined with,
+            chosen experts [N, k]), differentiable.
+        put: the output, and the second of these as it is to be → the output with it in its place.
+    """
+
+    show: Callable[[Any, Any, Any], tuple[Any, ...]]
+    put: Callable[[Any, Any], Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +49,7 @@ class FoundRouter:
         logits_index: place of the logits in the module's output tuple.
         kind: the adapter that found it.
         scoring: how logits become probabilities, or None to tell it from the first output.
+        form: None where the module itself returns the logits.
     """
 
     name: str
@@ -43,6 +60,20 @@ class FoundRouter:
     logits_index: int
     kind: str
     scoring: Scoring | None = None
+    form: Form | None = None
+
+    def register_forward_hook(self, hook: Callable[..., Any], *, prepend: bool = False) -> RemovableHandle:
+        """Hook the router: `hook(module, arguments, output)` sees logits in the output, whatever the kind."""
+        form = self.form
+        if form is None:
+            return self.module.register_forward_hook(hook, prepend=prepend)
+
+        def in_form(module: nn.Module, arguments: Any, output: Any) -> Any:
+            shown = form.show(module, arguments, output)
+            changed = hook(module, arguments, shown)
+            return output if changed is None or changed is shown else form.put(output, changed[1])
+
+        return self.module.register_forward_hook(in_form, prepend=prepend)
 
     @property
     def place(self) -> str:

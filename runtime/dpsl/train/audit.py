@@ -43,7 +43,7 @@ class Audit:
         self._total = total
         self._gradient_NK: dict[int, Tensor] = {}
         self._handles = [
-            router.module.register_forward_hook(self._watch(place, router), prepend=True)
+            router.register_forward_hook(self._watch(place, router), prepend=True)
             for place, router in enumerate(shaper.routers)
         ]
 

@@ -1,8 +1,8 @@
 """`dpsl.attach`: a prior table shapes the routers of a live model, from outside.
 
-Every router is hooked. In the forward pass its logits give statistics and, where a token class has a prior,
-the gradient of the shaping loss; in the backward pass that gradient joins the router's own, times the
-gradient that arrived at the loss. No model code is changed, and `detach` removes every trace.
+Every router is hooked. When a forward pass ends, the logits of all of them give statistics and, where a token
+class has a prior, the gradient of the shaping loss, in one call; in the backward pass that gradient joins the
+router's own, times the gradient that arrived at the loss. No model code is changed, and `detach` removes every trace.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from torch import Tensor, nn
 
@@ -20,7 +21,6 @@ from dpsl.routers.find import find_routers
 from dpsl.routers.found import FoundRouter
 from dpsl.shaping.accumulator import RoutingAccumulator
 from dpsl.shaping.cdf_memory import CdfMemory
-from dpsl.shaping.layout import table_layout
 from dpsl.shaping.matching import match_routers
 from dpsl.shaping.metrics import RoutingMetrics
 from dpsl.shaping.passes import ForwardPasses, is_differentiable_scalar
@@ -28,6 +28,7 @@ from dpsl.shaping.prior_loss import SCOPES, PriorLoss, Ranks, Scope, Target
 from dpsl.shaping.router_hook import RouterHook
 from dpsl.shaping.schedule import schedule_factor
 from dpsl.shaping.token_classes import Codes, token_classes
+from dpsl.shaping.whole_pass import WholePass
 from priorlang.routing.statistics import RoutingStatistics
 from priorlang.table.prior_table import PriorTable
 
@@ -137,18 +138,18 @@ class Shaper:
         self._loss = loss
         self._memory = memory
         self._progress: tuple[int, int] | None = None
-        self._passes = ForwardPasses(shaping=shaping)
-        self._layout = layout = table_layout(loss.table)
-        experts = loss.table.header.experts
-        self._metrics = RoutingMetrics(tuple(loss.table.layer.tolist()), experts)
-        self._accumulator = RoutingAccumulator(layout, experts)
+        header, layout = loss.table.header, loss.layout
+        self._metrics = RoutingMetrics(tuple(loss.table.layer.tolist()), header.experts)
+        self._accumulator = RoutingAccumulator(layout, header.experts)
+        whole = WholePass(
+            routers, layout, loss, memory, self._accumulator, self._metrics, self.schedule_factor
+        )
+        self._passes = ForwardPasses(shaping=shaping, on_end=whole.ended)
         self._handles = self._passes.watch(model)
-        for position, router in enumerate(routers):
-            hook = RouterHook(
-                router, position, layout.layers[position], loss,
-                self._passes, memory, self._accumulator, self._metrics, self.schedule_factor,
-            )  # fmt: skip
-            self._handles.append(router.module.register_forward_hook(hook))
+        for place, router in enumerate(routers):
+            shapes_now = partial(self._shapes_now, place in layout.shaped)
+            hook = RouterHook(router, place, header, self._passes, shapes_now)
+            self._handles.append(router.register_forward_hook(hook))
 
     def tokens(self, mask: Tensor | None = None, **attributes: Codes) -> AbstractContextManager[None]:
         """Describe the tokens of the forward passes within the `with`.
@@ -204,8 +205,8 @@ class Shaper:
         """
         if not self._shaping or self._loss.ranks == "sort" or self._loss.group() is None:
             return 0
-        per_bucket = self.table.header.experts * (BINS + 2) * _WORD
-        return sum((layer.populations + 1) * per_bucket for layer in self._layout.layers if layer.populations)
+        populations = self._loss.layout.populations
+        return (populations + 1) * self.table.header.experts * (BINS + 2) * _WORD if populations else 0
 
     def set_progress(self, step: int, total: int) -> None:
         """Say how many shaped optimizer steps are done, of how many: this drives the prior's schedule."""
@@ -293,6 +294,9 @@ class Shaper:
         return tuple(
             Arrival(router.layer, router.name, norms.get(router.layer), scale) for router in self.routers
         )
+
+    def _shapes_now(self, shaped: bool) -> bool:
+        return shaped and self.schedule_factor() != 0
 
     def detach(self) -> None:
         """Remove every hook: the model is as it was."""

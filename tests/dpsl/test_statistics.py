@@ -15,6 +15,7 @@ from torch import Tensor
 
 from dpsl.shaping.accumulator import RoutingAccumulator, log_scores
 from dpsl.shaping.layout import table_layout
+from dpsl.shaping.routed_tokens import RoutedTokens, SeenLayer
 from priorlang.diagnostics.finding import PriorError
 from priorlang.routing.statistics import (
     GRID_P,
@@ -40,8 +41,9 @@ def gathered(table: PriorTable, logits_NK: Tensor, class_N: Tensor, passes: int 
     accumulator = RoutingAccumulator(table_layout(table), EXPERTS)
     log_p_NK, ell_NK = log_scores(logits_NK)
     for _ in range(passes):
-        for position in range(len(table.layer)):
-            accumulator.add(position, log_p_NK, ell_NK, logits_NK.topk(TOP_K).indices, class_N)
+        for place in range(len(table.layer)):
+            seen = SeenLayer(place, logits_NK, logits_NK.topk(TOP_K).indices, class_N)
+            accumulator.add(RoutedTokens.joined([seen]), log_p_NK, ell_NK)
     return accumulator.statistics(table)
 
 

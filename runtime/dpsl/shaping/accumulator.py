@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dpsl.shaping.layout import TableLayout
+from dpsl.shaping.routed_tokens import RoutedTokens
 from priorlang.routing.class_sums import ClassSums, keeps_classes
 from priorlang.routing.statistics import BINS, REACH, RoutingStatistics
 from priorlang.table.prior_table import PriorTable
@@ -23,38 +24,30 @@ class RoutingAccumulator:
 
     def __init__(self, layout: TableLayout, experts: int) -> None:
         self._layout = layout
-        self._layers = list(layout.layers)
         self._experts = experts
-        self._classes = len(layout.layers[0].group_C) if layout.layers else 0
-        self._by_class = keeps_classes(len(layout.layers), self._classes, experts)
+        self._layers, self._classes = layout.group_LC.shape
+        self._by_class = keeps_classes(self._layers, self._classes, experts)
         self._totals: _Totals | None = None
 
     def reset(self) -> None:
         """Forget everything."""
         self._totals = None
 
-    def add(
-        self, position: int, log_p_NK: Tensor, ell_NK: Tensor, indices_Nk: Tensor, class_N: Tensor
-    ) -> Tensor:
-        """Add one pass of a layer; returns the top-k slots each expert took there.
+    def add(self, tokens: RoutedTokens, log_p_NK: Tensor, ell_NK: Tensor) -> None:
+        """Add tokens of any layers.
 
         Args:
-            position: the layer's place among the routed.
+            tokens: their layers, classes and choices.
             log_p_NK: log-probabilities.
             ell_NK: the one-vs-rest logits ℓ.
-            indices_Nk: chosen experts.
-            class_N: the token's class, -1 where it does not count.
         """
         totals = self._on(log_p_NK.device)
-        layer = self._layers[position] = self._layers[position].on(log_p_NK.device)
         experts = self._experts
         groups, slots = len(self._layout.group_name), self._slots
         # Tokens that do not count go to a slot past the last, which is never read: so none are selected, and
         # the device never waits for their number.
-        counts_N = class_N >= 0
-        known_N = class_N.clamp(min=0)
-        group_N = torch.where(counts_N, layer.group_C[known_N] + layer.first_group, groups)
-        own_N = torch.where(counts_N, known_N + position * self._classes, slots)
+        group_N = tokens.looked_up(self._layout.group_LC, groups)
+        own_N = torch.where(tokens.counted(), tokens.class_N + tokens.layer_N * self._classes, slots)
         slot_N = own_N if self._by_class else group_N
         wide_NK = log_p_NK.double()
         one_N = torch.ones_like(slot_N)
@@ -68,11 +61,8 @@ class RoutingAccumulator:
         one = torch.ones((), dtype=torch.int32, device=slot_N.device)
         totals.bins.view(-1).index_add_(0, (cell_NK * BINS + bin_NK).flatten(), one.expand(cell_NK.numel()))
 
-        load = torch.zeros((slots + 1) * experts, dtype=torch.int64, device=slot_N.device)
-        chosen = (slot_N[:, None] * experts + indices_Nk).flatten()
-        load = load.index_add_(0, chosen, torch.ones_like(chosen)).view(slots + 1, experts)
-        totals.load.add_(load)
-        return load[:slots].sum(0)
+        chosen = (slot_N[:, None] * experts + tokens.indices_Nk).flatten()
+        totals.load.view(-1).index_add_(0, chosen, torch.ones_like(chosen))
 
     def statistics(self, table: PriorTable) -> RoutingStatistics:
         """What was added, on all ranks where torch.distributed runs: every rank must ask."""
@@ -92,7 +82,7 @@ class RoutingAccumulator:
         )  # fmt: skip
 
     def _class_sums(self, sums: list[NDArray[np.float64]]) -> ClassSums:
-        shape = (len(self._layout.layers), self._classes)
+        shape = (self._layers, self._classes)
         tokens, load, top, probability, log_probability = (
             array.reshape(shape + array.shape[1:]) for array in sums
         )
@@ -102,16 +92,13 @@ class RoutingAccumulator:
 
     def _by_group(self, array: NDArray[np.float64]) -> NDArray[np.float64]:
         """Sums of classes → sums of groups."""
-        group = np.concatenate(
-            [layer.group_C.cpu().numpy() + layer.first_group for layer in self._layout.layers]
-        )
         summed = np.zeros((len(self._layout.group_name), *array.shape[1:]), array.dtype)
-        np.add.at(summed, group, array)
+        np.add.at(summed, self._layout.group_LC.flatten().cpu().numpy(), array)
         return summed
 
     @property
     def _slots(self) -> int:
-        return len(self._layout.layers) * self._classes if self._by_class else len(self._layout.group_name)
+        return self._layers * self._classes if self._by_class else len(self._layout.group_name)
 
     def _zeros(self, device: torch.device) -> _Totals:
         return _Totals.zeros(self._slots + 1, len(self._layout.group_name) + 1, self._experts, device)
@@ -119,6 +106,7 @@ class RoutingAccumulator:
     def _on(self, device: torch.device) -> _Totals:
         if self._totals is None:
             self._totals = self._zeros(device)
+            self._layout = self._layout.on(device)
         return self._totals
 
 

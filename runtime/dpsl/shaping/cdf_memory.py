@@ -38,7 +38,7 @@ class Carried(NamedTuple):
 
 
 class CdfMemory:
-    """The histograms of the passes before, or of those to come, of every layer.
+    """The histograms of the passes before, or of those to come, all layers in one.
 
     Args:
         window: passes in the whole when looking back; 1: each stands alone.
@@ -47,14 +47,14 @@ class CdfMemory:
     def __init__(self, window: int) -> None:
         self.window = window
         self.looking_ahead = False
-        self._behind: dict[int, deque[CarriedHistogram]] = {}
-        self._ahead: dict[int, list[CarriedHistogram]] = {}
-        self._taken: dict[int, int] = {}
+        self._behind: deque[CarriedHistogram] = deque(maxlen=window - 1)
+        self._ahead: list[CarriedHistogram] = []
+        self._taken = 0
 
     @contextmanager
     def look_ahead(self) -> Iterator[None]:
         """Passes within are only counted; those after are ranked among all of them."""
-        self._ahead, self._taken = {}, {}
+        self._ahead, self._taken = [], 0
         self.looking_ahead = True
         try:
             with torch.no_grad():
@@ -62,53 +62,47 @@ class CdfMemory:
         finally:
             self.looking_ahead = False
 
-    def foresee(self, layer: int, histogram: CarriedHistogram) -> None:
-        """Keep what a layer counted in a pass that looks ahead."""
-        self._ahead.setdefault(layer, []).append(histogram)
+    def foresee(self, histogram: CarriedHistogram) -> None:
+        """Keep what was counted in a pass that looks ahead."""
+        self._ahead.append(histogram)
 
-    def carried(self, layer: int, place: str) -> Carried:
-        """What a layer's next pass is ranked among, beside its own tokens.
+    def carried(self) -> Carried:
+        """What the next pass is ranked among, beside its own tokens.
 
         Raises:
             AttachError: looking ahead saw fewer passes than there are.
         """
         if not self._ahead:
-            others = list(self._behind.get(layer, ()))
-            return Carried(_merged(others), 1 + len(others))
-        seen, taken = self._ahead.get(layer, []), self._taken.get(layer, 0)
-        if taken >= len(seen):
+            return Carried(_merged(list(self._behind)), 1 + len(self._behind))
+        if self._taken >= len(self._ahead):
             raise AttachError(
-                place,
-                f"looking ahead saw {len(seen)} forward passes, and this is one more",
+                "shaper.look_ahead()",
+                f"it saw {len(self._ahead)} forward passes, and this is one more",
                 "run every micro-batch of the step inside `with shaper.look_ahead():`, before each step",
             )
-        self._taken[layer] = taken + 1
-        return Carried(_merged(seen[:taken] + seen[taken + 1 :]), len(seen))
+        self._taken += 1
+        return Carried(_merged(self._ahead[: self._taken - 1] + self._ahead[self._taken :]), len(self._ahead))
 
-    def keep(self, layer: int, histogram: CarriedHistogram | None) -> None:
-        """Keep what a layer counted in a pass, for the passes after it."""
-        if self.window > 1 and histogram is not None and not self._ahead:
-            self._behind.setdefault(layer, deque(maxlen=self.window - 1)).append(histogram)
+    def keep(self, histogram: CarriedHistogram | None) -> None:
+        """Keep what was counted in a pass, for the passes after it."""
+        if histogram is not None and not self._ahead:
+            self._behind.append(histogram)
 
     def state_dict(self) -> dict[str, Tensor]:
         """What a resumed run needs to go on as if it had not stopped; equal on every rank."""
         return {
-            f"{layer}.{place}.{name}": values.cpu().contiguous()
-            for layer, kept in self._behind.items()
-            for place, histogram in enumerate(kept)
+            f"{place}.{name}": values.cpu().contiguous()
+            for place, histogram in enumerate(self._behind)
             for name, values in (("ends", histogram.ends_2KQ), ("counts", histogram.counts_KQB))
         }
 
     def load_state_dict(self, state: Mapping[str, Tensor], device: torch.device) -> None:
         """Go on from a `state_dict`."""
-        self._behind = {}
-        passes = sorted({tuple(map(int, key.split(".")[:2])) for key in state})
-        for layer, place in passes:
-            ends_2KQ, counts_KQB = (
-                state[f"{layer}.{place}.{name}"].to(device) for name in ("ends", "counts")
-            )
+        self._behind.clear()
+        for place in sorted({int(key.split(".")[0]) for key in state}):
+            ends_2KQ, counts_KQB = (state[f"{place}.{name}"].to(device) for name in ("ends", "counts"))
             tokens_Q = counts_KQB[0].sum(-1)
-            self.keep(layer, CarriedHistogram(ends_2KQ, Lattice.spanning(ends_2KQ), counts_KQB, tokens_Q))
+            self.keep(CarriedHistogram(ends_2KQ, Lattice.spanning(ends_2KQ), counts_KQB, tokens_Q))
 
 
 def _merged(histograms: list[CarriedHistogram]) -> CarriedHistogram | None:

@@ -1,8 +1,9 @@
 """Where each layer's token classes lie in a prior table.
 
 Statistics are kept per group: one for each (layer, population), and one more for each layer that leaves any
-class unshaped. Within a layer the populations come first, so a token's group is its population, or the last
-one.
+class unshaped. The loss counts populations on a grid, as many to every shaped layer, so that all layers are one call.
+
+Dimensions: L routed layers, C token classes, S shaped layers, W populations of the layer that has most, P = S·W.
 """
 
 from __future__ import annotations
@@ -17,76 +18,76 @@ from priorlang.table.prior_table import UNSHAPED, PriorTable
 
 
 @dataclass(frozen=True, eq=False)
-class LayerLayout:
-    """One routed layer.
+class TableLayout:
+    """All routed layers, and the groups over all of them.
 
     Attributes:
-        layer: decoder-layer index.
-        row_C: [C] int64, the prior of each token class; 0 where unshaped, which `group_C` tells.
-        group_C: [C] int64, the group of each token class within the layer.
-        row_P: [populations] int64, the prior of each shaped group.
-        populations: shaped groups of the layer, numbered from 0.
-        groups: all groups of the layer.
-        first_group: number of the layer's first group over all layers.
+        row_LC: the prior of each token class, int64; 0 where unshaped, which `population_LC` tells.
+        group_LC: the group of each, int64.
+        population_LC: its population on the grid, int64; -1 unshaped.
+        prior_P: the prior of each population, int64; 0 for those that a layer lacks.
+        shaped: places of the layers that have populations.
+        group_layer: for each group, the place of its layer in the table.
+        group_population: for each group, its population in the table; -1 unshaped.
+        group_name: for each group, how people know it.
     """
 
-    layer: int
-    row_C: Tensor
-    group_C: Tensor
-    row_P: Tensor
-    populations: int
-    groups: int
-    first_group: int
-
-    def on(self, device: torch.device) -> LayerLayout:
-        """The same with its tensors on a device."""
-        if self.row_C.device == device:
-            return self
-        tensors = {name: getattr(self, name).to(device) for name in ("row_C", "group_C", "row_P")}
-        return replace(self, **tensors)
-
-
-@dataclass(frozen=True, eq=False)
-class TableLayout:
-    """All routed layers, and the groups over all of them."""
-
-    layers: tuple[LayerLayout, ...]
+    row_LC: Tensor
+    group_LC: Tensor
+    population_LC: Tensor
+    prior_P: Tensor
+    shaped: tuple[int, ...]
     group_layer: tuple[int, ...]
-    """For each group, the position of its layer in the table."""
     group_population: tuple[int, ...]
-    """For each group, its population in the table; -1 unshaped."""
     group_name: tuple[str, ...]
+
+    @property
+    def populations(self) -> int:
+        """P."""
+        return len(self.prior_P)
+
+    def on(self, device: torch.device) -> TableLayout:
+        """The same with its tensors on a device."""
+        names = ("row_LC", "group_LC", "population_LC", "prior_P")
+        return replace(self, **{name: getattr(self, name).to(device) for name in names})
 
 
 def table_layout(table: PriorTable) -> TableLayout:
     """The layout of a table."""
-    layers: list[LayerLayout] = []
+    group_LC, local_LC = np.empty_like(table.population, np.int64), np.empty_like(table.population, np.int64)
     group_layer: list[int] = []
     group_population: list[int] = []
-    for position, layer in enumerate(table.layer.tolist()):
-        population_C = table.population[position]
-        row_C = table.row[position].astype(np.int64)
-        populations, first = np.unique(population_C, return_index=True)
-        shaped = populations[populations != UNSHAPED]
-        group_C = np.where(population_C == UNSHAPED, len(shaped), np.searchsorted(shaped, population_C))
-        here = [*shaped.tolist(), *([UNSHAPED] if (population_C == UNSHAPED).any() else [])]
-        layers.append(
-            LayerLayout(
-                layer,
-                torch.from_numpy(row_C.clip(min=0)),
-                torch.from_numpy(group_C.astype(np.int64)),
-                torch.from_numpy(row_C[first[populations != UNSHAPED]]),
-                len(shaped),
-                len(here),
-                len(group_layer),
-            )
+    priors: list[list[int]] = []
+    for place, population_C in enumerate(table.population):
+        numbers, first = np.unique(population_C[population_C != UNSHAPED], return_index=True)
+        local_LC[place] = np.where(
+            population_C == UNSHAPED, len(numbers), np.searchsorted(numbers, population_C)
         )
-        group_layer += [position] * len(here)
+        group_LC[place] = local_LC[place] + len(group_layer)
+        here = [*numbers.tolist(), *([UNSHAPED] if (population_C == UNSHAPED).any() else [])]
+        group_layer += [place] * len(here)
         group_population += here
-    names = tuple(
-        table.header.populations[population]
-        if population != UNSHAPED
-        else f"layer {table.layer[position]} · unshaped"
-        for position, population in zip(group_layer, group_population, strict=True)
+        priors.append(table.row[place][population_C != UNSHAPED][first].astype(int).tolist())
+    shaped = tuple(place for place, of_layer in enumerate(priors) if of_layer)
+    width = max((len(priors[place]) for place in shaped), default=0)
+    population_LC = np.full_like(local_LC, -1)
+    for number, place in enumerate(shaped):
+        population_LC[place] = np.where(
+            table.population[place] == UNSHAPED, -1, local_LC[place] + number * width
+        )
+    prior_SW = [priors[place] + [0] * (width - len(priors[place])) for place in shaped]
+    return TableLayout(
+        torch.from_numpy(table.row.astype(np.int64).clip(min=0)),
+        torch.from_numpy(group_LC),
+        torch.from_numpy(population_LC),
+        torch.tensor(prior_SW, dtype=torch.int64).reshape(-1),
+        shaped,
+        tuple(group_layer),
+        tuple(group_population),
+        tuple(
+            table.header.populations[population]
+            if population != UNSHAPED
+            else f"layer {table.layer[place]} · unshaped"
+            for place, population in zip(group_layer, group_population, strict=True)
+        ),
     )
-    return TableLayout(tuple(layers), tuple(group_layer), tuple(group_population), names)

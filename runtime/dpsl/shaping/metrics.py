@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from collections.abc import Collection, Sequence
 
 import torch
 from torch import Tensor
 
-
-class ShapingValue(NamedTuple):
-    """A layer's weighted shaping loss, and what of it the scatter of ranks alone accounts for."""
-
-    loss: Tensor
-    floor: Tensor
-
+from dpsl.shaping.routed_tokens import RoutedTokens
 
 _MEANS = ("load_cov", "load_max", "routing_entropy", "dead_fraction", "top1_score")
 _SHAPING = ("dpsl", "dpsl_above_floor")
-_NUMBERS = 7
-"""Sums of a layer beside its experts' loads."""
+_OF_TOKENS = 4
+"""Sums of a layer over its tokens: their number, entropy, largest p, and how many held NaN or +∞."""
+_NUMBERS = _OF_TOKENS + 3
+"""These, and loss, floor and number of passes of the shaping; then come its experts' loads."""
 
 
 class RoutingMetrics:
@@ -35,45 +31,53 @@ class RoutingMetrics:
         self._experts = experts
         self._sums: Tensor | None = None
 
-    def add(
-        self,
-        position: int,
-        log_p_NK: Tensor,
-        load_K: Tensor,
-        counted_N: Tensor,
-        shaping: ShapingValue | None,
-    ) -> None:
-        """Add one pass of a layer.
+    def add(self, tokens: RoutedTokens, log_p_NK: Tensor) -> None:
+        """Add tokens of any layers.
 
         Args:
-            position: the layer's place among the routed.
+            tokens: their layers, which of them count, and their choices.
             log_p_NK: log-probabilities.
-            load_K: top-k slots each expert took.
-            counted_N: 1 for a token that counts, 0 for padding.
-            shaping: the layer's shaping loss, where it is shaped.
         """
+        sums = self._on(log_p_NK.device)
+        counted_N = tokens.counted().double()
+        entropy_N = -(log_p_NK.exp() * log_p_NK).nan_to_num(0.0).sum(-1)
+        # One NaN or +∞ among the logits makes every log-probability of the token NaN.
+        spoilt_N = log_p_NK[:, 0].isnan()
+        numbers_N4 = torch.stack([counted_N, entropy_N, log_p_NK.amax(-1).exp(), spoilt_N], dim=1)
+        sums[:, :_OF_TOKENS].index_add_(0, tokens.layer_N, numbers_N4 * counted_N[:, None])
+        cell_Nk = tokens.layer_N[:, None] * self._experts + tokens.indices_Nk
+        load_M = sums.new_zeros(len(self._layers) * self._experts)
+        load_M.index_add_(0, cell_Nk.flatten(), counted_N[:, None].expand(cell_Nk.shape).flatten())
+        sums[:, _NUMBERS:] += load_M.view(-1, self._experts)
+
+    def add_shaping(
+        self, shaped: Sequence[int], ran: Collection[int], loss_S: Tensor, floor_S: Tensor
+    ) -> None:
+        """Add one pass's weighted shaping losses, and what of them the scatter of ranks alone accounts for.
+
+        Args:
+            shaped: places of the layers that are shaped.
+            ran: places of those that ran.
+            loss_S: of each shaped layer.
+            floor_S: of each shaped layer.
+        """
+        sums = self._on(loss_S.device)
+        passes = loss_S.new_tensor([place in ran for place in shaped])
+        rows = torch.stack([loss_S, floor_S, passes], dim=1).double()
+        sums[:, _OF_TOKENS:_NUMBERS].index_add_(0, torch.tensor(shaped, device=sums.device), rows)
+
+    def _on(self, device: torch.device) -> Tensor:
         if self._sums is None:
             shape = (len(self._layers), self._experts + _NUMBERS)
-            self._sums = torch.zeros(shape, dtype=torch.float64, device=log_p_NK.device)
-        entropy_N = -(log_p_NK.exp() * log_p_NK).nan_to_num(0.0).sum(-1)
-        sums = [
-            counted_N.sum(),
-            (entropy_N * counted_N).sum(),
-            (log_p_NK.amax(-1).exp() * counted_N).sum(),
-            *((counted_N.new_zeros(()),) * 2 if shaping is None else shaping),
-            counted_N.new_full((), shaping is not None),
-            # One NaN or +∞ among the logits makes every log-probability of the token NaN.
-            (log_p_NK[:, 0].isnan() * counted_N).sum(),
-        ]
-        row = torch.cat([torch.stack([number.double() for number in sums]), load_K.double()])
-        self._sums[position] += row.to(self._sums.device)
+            self._sums = torch.zeros(shape, dtype=torch.float64, device=device)
+        return self._sums
 
     def nonfinite(self, *, across_ranks: bool) -> dict[int, int]:
         """Tokens whose logits held NaN or +∞, of each layer that saw any since the last `take`."""
         sums = self._reduced(across_ranks)
         if sums is None:
             return {}
-        counts = sums[:, _NUMBERS - 1].tolist()
+        counts = sums[:, _OF_TOKENS - 1].tolist()
         return {layer: int(count) for layer, count in zip(self._layers, counts, strict=True) if count}
 
     def take(self, *, shaped: bool, across_ranks: bool) -> dict[str, float]:
@@ -112,7 +116,7 @@ class RoutingMetrics:
 
 
 def _layer_metrics(row: list[float], experts: int) -> dict[str, float]:
-    tokens, entropy, top1, loss, floor, passes, _, *load = row
+    tokens, entropy, top1, _, loss, floor, passes, *load = row
     mean = sum(load) / experts
     deviation = math.sqrt(sum((slots - mean) ** 2 for slots in load) / experts)
     return {

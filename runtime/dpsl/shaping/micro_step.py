@@ -1,21 +1,24 @@
 """One forward pass of the model, from its routers' outputs to the end of its backward pass.
 
-Gradients are computed in the forward pass, unscaled. A recomputation under checkpointing takes them from
-here: it is identical by construction, and no rank starts a collective inside its backward pass. Nothing but
-    the autograd
-graph and the hook on the loss holds a micro-step, so its memory goes with the graph's.
+Routers show what they saw as they run; when the last has run, the gradients of all are computed at once, unscaled. A
+recomputation under checkpointing takes them from here: it is identical by construction, and no rank starts a
+collective inside its backward pass. Nothing but the autograd graph and the hook on the loss holds a micro-step, so its
+memory goes with the graph's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 
 from dpsl.errors import AttachError
+from dpsl.shaping.routed_tokens import SeenLayer
 from dpsl.shaping.token_classes import TokenClasses
+
+OnEnd: TypeAlias = "Callable[[MicroStep, Sequence[SeenLayer]], None]"
 
 _FINGERPRINT_ROWS = 8
 
@@ -26,11 +29,14 @@ class MicroStep:
     Args:
         classes: the tokens it sees.
         shapes: whether its routers are shaped; else they are only watched.
+        on_end: is given what the routers saw, once, when the last of them has run.
     """
 
-    def __init__(self, classes: TokenClasses, *, shapes: bool) -> None:
+    def __init__(self, classes: TokenClasses, *, shapes: bool, on_end: OnEnd | None = None) -> None:
         self.classes = classes
         self.shapes = shapes
+        self._on_end = on_end
+        self._layers: list[SeenLayer] = []
         self.seen: set[int] = set()
         self.expected: set[int] = set()
         """Layers whose graph waits for a gradient."""
@@ -41,6 +47,16 @@ class MicroStep:
         self._fingerprint: dict[int, Tensor] = {}
         self._binding: object | None = None
 
+    def see(self, layer: SeenLayer) -> None:
+        """Keep what a router saw until the pass ends."""
+        self._layers.append(layer)
+
+    def end(self) -> None:
+        """The last router has run. Calling it again does nothing."""
+        layers, self._layers = self._layers, []
+        if layers and self._on_end is not None:
+            self._on_end(self, layers)
+
     def keep(self, layer: int, logits_NK: Tensor, gradient_NK: Tensor) -> None:
         """Keep a layer's gradient for the backward pass, and what its recomputation is recognised by."""
         self._gradient_NK[layer] = gradient_NK
@@ -48,6 +64,7 @@ class MicroStep:
 
     def gradient_of(self, layer: int) -> Tensor | None:
         """[N, K], the gradient of the shaping term by the layer's logits, before any scale."""
+        self.end()
         return self._gradient_NK.get(layer)
 
     def distance(self, layer: int, logits_NK: Tensor) -> float:
@@ -77,6 +94,7 @@ class MicroStep:
                 "the backward pass reached it before any loss told the scale of its shaping gradient",
                 "call shaper.scale_with(loss) on the loss you differentiate, as the model returned none",
             )
+        self.end()
         gradient_NK = self._gradient_NK[layer]
         gradient_NK = gradient_NK * self.scale.to(gradient_NK.device, gradient_NK.dtype)
         self.arrived[layer] = gradient_NK.detach().norm()

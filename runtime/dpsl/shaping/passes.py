@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from dpsl.errors import AttachError
-from dpsl.shaping.micro_step import MicroStep, recomputed_step
+from dpsl.shaping.micro_step import MicroStep, OnEnd, recomputed_step
 from dpsl.shaping.token_classes import TokenClasses
 
 _WAITING = 64
@@ -24,11 +24,13 @@ class ForwardPasses:
 
     Args:
         shaping: whether routers are shaped at all.
+        on_end: see `MicroStep`.
     """
 
-    def __init__(self, *, shaping: bool) -> None:
+    def __init__(self, *, shaping: bool, on_end: OnEnd | None = None) -> None:
         self.latest: MicroStep | None = None
         self._shaping = shaping
+        self._on_end = on_end
         self._classes: TokenClasses | None = None
         self._grad_enabled = True
         self._current: MicroStep | None = None
@@ -46,13 +48,9 @@ class ForwardPasses:
         self._classes, self._current, self._grad_enabled = classes, None, torch.is_grad_enabled()
         try:
             yield
+            self._end_current()
         finally:
             self._classes, self._current, self._grad_enabled = outer
-
-    @property
-    def described(self) -> TokenClasses | None:
-        """The tokens of the forward pass that runs now."""
-        return self._classes
 
     def watch(self, model: nn.Module) -> list[torch.utils.hooks.RemovableHandle]:
         """Hook the model itself, to see where its passes begin and end."""
@@ -63,8 +61,9 @@ class ForwardPasses:
         if self._classes is None:
             return None
         if self._current is None or layer in self._current.seen:
+            self._end_current()
             shapes = self._shaping and self._grad_enabled
-            self._current = self.latest = MicroStep(self._classes, shapes=shapes)
+            self._current = self.latest = MicroStep(self._classes, shapes=shapes, on_end=self._on_end)
             if shapes:
                 self._alive.add(self._current)
                 self._waiting.append(self._current)
@@ -82,13 +81,20 @@ class ForwardPasses:
             step.bind(loss, factor)
 
     def _begin(self, _model: nn.Module, _args: Any) -> None:
-        self._current, self._grad_enabled = None, torch.is_grad_enabled()
+        self._end_current()
+        self._grad_enabled = torch.is_grad_enabled()
 
     def _end(self, _model: nn.Module, _args: Any, output: Any) -> None:
         loss = output.get("loss") if isinstance(output, dict) else getattr(output, "loss", None)
-        step, self._current = self._current, None
+        step = self._end_current()
         if self._binds_itself and step is not None and is_differentiable_scalar(loss):
             step.bind(loss, 1.0)
+
+    def _end_current(self) -> MicroStep | None:
+        step, self._current = self._current, None
+        if step is not None:
+            step.end()
+        return step
 
     def _check_delivery(self) -> None:
         """After the first backward pass: every router that waited for a gradient must have got it.

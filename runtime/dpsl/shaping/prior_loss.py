@@ -1,9 +1,9 @@
-"""The shaping loss of one layer under a prior table."""
+"""The shaping loss of all layers under a prior table."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal, TypeAlias, get_args
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, TypeAlias, get_args
 
 import torch
 from torch import Tensor
@@ -12,8 +12,9 @@ from dpsl.histogram import CarriedHistogram
 from dpsl.loss import ShapingResult, observe, shaping_loss_and_gradient
 from dpsl.marginals import BetaMarginals
 from dpsl.shaping.cdf_memory import Carried
-from dpsl.shaping.layout import LayerLayout
+from dpsl.shaping.layout import TableLayout, table_layout
 from dpsl.shaping.null_floor import null_floor
+from dpsl.shaping.routed_tokens import RoutedTokens
 from priorlang.table.prior_table import PriorTable
 
 Ranks: TypeAlias = Literal["sort", "histogram"]
@@ -22,7 +23,7 @@ SCOPES: tuple[str, ...] = get_args(Scope)
 Target: TypeAlias = Literal["eq4", "mid", "ustat"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class PriorLoss:
     """How logits are compared with a table's priors; see `dpsl.attach` for the choices."""
 
@@ -31,32 +32,24 @@ class PriorLoss:
     target: Target
     min_population: int
     scope: Scope
-    _on_device: dict[torch.device, tuple[BetaMarginals, Tensor]] = field(default_factory=dict)
 
-    def of_layer(
-        self,
-        layout: LayerLayout,
-        logits_NK: Tensor,
-        class_N: Tensor,
-        group_N: Tensor,
-        factor: float,
-        carried: Carried,
-    ) -> ShapingResult:
-        """Weighted loss and gradient of one layer's tokens.
+    def __post_init__(self) -> None:
+        self.layout = table_layout(self.table)
+        self._on_device: dict[torch.device, _Tensors] = {}
+
+    def of_pass(self, tokens: RoutedTokens, factor: float, carried: Carried) -> ShapingResult:
+        """Weighted loss and gradient of the tokens of all layers.
 
         Args:
-            layout: the layer, its tensors where the logits are.
-            logits_NK: its router's logits, detached.
-            class_N: token classes, anything valid where the token does not count.
-            group_N: groups within the layer, -1 where the token does not count.
+            tokens: of one forward pass, their logits detached.
             factor: of the schedule, on every weight.
             carried: tokens of other passes that these are ranked among.
         """
-        marginals, weight_R = self._tensors(logits_NK.device)
+        layout, marginals, weight_R = self._tensors(tokens.logits_NK.device)
         return shaping_loss_and_gradient(
-            logits_NK,
-            layout.row_C[class_N],
-            _population(layout, group_N),
+            tokens.logits_NK,
+            tokens.looked_up(layout.row_LC, 0),
+            tokens.looked_up(layout.population_LC, -1),
             marginals,
             populations=layout.populations,
             weight_R=weight_R * (factor * carried.passes),
@@ -65,24 +58,31 @@ class PriorLoss:
             min_population=self.min_population,
             group=self.group(),
             carried=carried.histogram,
+            layers=len(layout.shaped),
         )
 
-    def floor(self, layout: LayerLayout, result: ShapingResult, factor: float) -> Tensor:
-        """What of a layer's loss the scatter of ranks alone accounts for."""
-        _, weight_R = self._tensors(result.value.device)
+    def by_layer(self, result: ShapingResult, factor: float, passes: int) -> tuple[Tensor, Tensor]:
+        """The weighted loss of each shaped layer, and what of it the scatter of ranks alone accounts for."""
+        layout, _, weight_R = self._tensors(result.value.device)
+        layers = len(layout.shaped)
         kept_P = result.tokens_P * (result.tokens_P >= self.min_population)
-        share_P = kept_P / kept_P.sum().clamp(min=1)
+        share_SW = kept_P.view(layers, -1) / kept_P.view(layers, -1).sum(1, keepdim=True).clamp(min=1)
+        weight_SW = (share_SW * weight_R[layout.prior_P].view(layers, -1) * factor).double()
         floor_P = null_floor(kept_P, self.target) * self.table.header.experts
-        return (share_P * weight_R[layout.row_P] * floor_P).sum() * factor
+        value_P = result.value_P.double() * passes
+        return (weight_SW * value_P.view(layers, -1)).sum(1), (weight_SW * floor_P.view(layers, -1)).sum(1)
 
-    def observe(self, layout: LayerLayout, logits_NK: Tensor, group_N: Tensor) -> CarriedHistogram:
-        """Only count one layer's tokens."""
-        return observe(logits_NK, _population(layout, group_N), layout.populations, self.group())
+    def observe(self, tokens: RoutedTokens) -> CarriedHistogram:
+        """Only count the tokens."""
+        layout, _, _ = self._tensors(tokens.logits_NK.device)
+        population_N = tokens.looked_up(layout.population_LC, -1)
+        return observe(tokens.logits_NK, population_N, layout.populations, self.group())
 
-    def _tensors(self, device: torch.device) -> tuple[BetaMarginals, Tensor]:
+    def _tensors(self, device: torch.device) -> _Tensors:
         if device not in self._on_device:
             weight_R = torch.as_tensor(self.table.weight, dtype=torch.float32, device=device)
-            self._on_device[device] = BetaMarginals.from_table(self.table, device), weight_R
+            marginals = BetaMarginals.from_table(self.table, device)
+            self._on_device[device] = _Tensors(self.layout.on(device), marginals, weight_R)
         return self._on_device[device]
 
     def group(self) -> torch.distributed.ProcessGroup | None:
@@ -93,6 +93,9 @@ class PriorLoss:
         return torch.distributed.group.WORLD
 
 
-def _population(layout: LayerLayout, group_N: Tensor) -> Tensor:
-    """The population of each token; -1 where it has none."""
-    return torch.where(group_N < layout.populations, group_N, -1)
+class _Tensors(NamedTuple):
+    """What a device holds of the table."""
+
+    layout: TableLayout
+    marginals: BetaMarginals
+    weight_R: Tensor

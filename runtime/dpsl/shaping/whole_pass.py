@@ -1,0 +1,99 @@
+"""What happens when a forward pass has ended: all its routers at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from dpsl.arguments import warn_if_all_equal
+from dpsl.blocks import token_blocks
+from dpsl.routers.found import FoundRouter
+from dpsl.shaping.accumulator import RoutingAccumulator, log_scores
+from dpsl.shaping.cdf_memory import CdfMemory
+from dpsl.shaping.layout import TableLayout
+from dpsl.shaping.metrics import RoutingMetrics
+from dpsl.shaping.micro_step import MicroStep
+from dpsl.shaping.prior_loss import PriorLoss
+from dpsl.shaping.routed_tokens import RoutedTokens, SeenLayer
+
+
+class WholePass:
+    """Shapes and counts the tokens of a forward pass.
+
+    On a GPU the loss of all layers is three launches, and over ranks it is three all-reduces.
+
+    Args:
+        routers: those of the table's layers, in its order.
+        layout: the table's.
+        loss: how logits are compared with priors.
+        memory: the tokens of other passes.
+        accumulator: statistics to add to.
+        metrics: metrics to add to.
+        factor: the schedule's factor now.
+    """
+
+    def __init__(
+        self,
+        routers: Sequence[FoundRouter],
+        layout: TableLayout,
+        loss: PriorLoss,
+        memory: CdfMemory,
+        accumulator: RoutingAccumulator,
+        metrics: RoutingMetrics,
+        factor: Callable[[], float],
+    ) -> None:
+        self._routers = tuple(routers)
+        self._layout = layout
+        self._loss = loss
+        self._memory = memory
+        self._accumulator = accumulator
+        self._metrics = metrics
+        self._factor = factor
+        self._warned: set[int] = set()
+
+    @torch.no_grad()
+    def ended(self, step: MicroStep, layers: Sequence[SeenLayer]) -> None:
+        """Take what the routers of a forward pass saw; its gradients go to the micro-step."""
+        tokens = RoutedTokens.joined(layers)
+        if self._memory.looking_ahead:
+            # Its tokens count for the passes to come, and nowhere else.
+            if self._layout.populations:
+                self._memory.foresee(self._loss.observe(tokens))
+            return
+        factor = self._factor() if step.shapes and self._layout.populations else 0.0
+        if factor:
+            self._warn_once(layers)
+            self._shape(step, layers, tokens, factor)
+        # On the CPU in pieces that stay in the cache.
+        for block in token_blocks(len(tokens), tokens.logits_NK.shape[1], tokens.logits_NK.device):
+            self._watch(tokens[block])
+
+    def _shape(
+        self, step: MicroStep, layers: Sequence[SeenLayer], tokens: RoutedTokens, factor: float
+    ) -> None:
+        carried = self._memory.carried()
+        result = self._loss.of_pass(tokens, factor, carried)
+        self._memory.keep(result.histogram)
+        gradients = torch.split(result.gradient_NK, [len(seen.class_N) for seen in layers])
+        for seen, gradient_NK in zip(layers, gradients, strict=True):
+            if seen.place in self._layout.shaped:
+                layer = self._routers[seen.place].layer
+                step.keep(layer, seen.logits_NK, gradient_NK.to(seen.logits_NK.device))
+        loss_S, floor_S = self._loss.by_layer(result, factor, carried.passes)
+        ran = {seen.place for seen in layers}
+        self._metrics.add_shaping(self._layout.shaped, ran, loss_S, floor_S)
+
+    def _warn_once(self, layers: Sequence[SeenLayer]) -> None:
+        for place, logits_NK, _, class_N in layers:
+            if place not in self._warned and place in self._layout.shaped and len(class_N):
+                self._warned.add(place)
+                warn_if_all_equal(logits_NK[class_N >= 0], self._routers[place].place)
+
+    def _watch(self, tokens: RoutedTokens) -> None:
+        # Padding may hold anything, and NaN times 0 is NaN.
+        logits_NK: Tensor = tokens.logits_NK.masked_fill(~tokens.counted()[:, None], 0.0)
+        log_p_NK, ell_NK = log_scores(logits_NK)
+        self._accumulator.add(tokens, log_p_NK, ell_NK)
+        self._metrics.add(tokens, log_p_NK)

@@ -84,7 +84,10 @@ def effective_logits(recorded_NK: Tensor, scoring: Scoring) -> Tensor:
 
 def chosen_experts(read: RouterOutput, top_k: int) -> Tensor:
     """The chosen experts [N, k]: the router's own word, else the largest values."""
-    return read.indices_Nk if read.indices_Nk is not None else read.recorded_NK.topk(top_k, dim=-1).indices
+    if read.indices_Nk is not None:
+        return read.indices_Nk
+    # Detached: what autograd saved here would be missing where activation checkpointing recomputes.
+    return read.recorded_NK.detach().topk(top_k, dim=-1).indices
 
 
 @torch.no_grad()

@@ -1,8 +1,9 @@
 """Which comment belongs to which part of a file, so that printers can keep it there.
 
 A comment after a part on its line belongs to that part. One on a line of its own belongs to the part
-that follows. Parts are statements and the pieces that printers may put on lines of their own: clauses,
-members, settings, points.
+that follows; but one inside of a statement never leaves it, and one that is indented deeper than what follows
+belongs to the statement above. Parts are statements and the pieces that printers may put on lines of their own:
+clauses, members, settings, points.
 """
 
 from __future__ import annotations
@@ -18,16 +19,21 @@ from priorlang.syntax.canonical import canonical, splits_of
 
 @dataclass
 class CommentMap:
-    """Comments by the span of the part they belong to; after a part stands one at most."""
+    """Comments by the span of the part they belong to; after a part stands one at most.
+
+    Those of `tail` stand in a statement behind its last piece, on lines of their own.
+    """
 
     before: dict[Span, list[str]] = field(default_factory=dict)
     after: dict[Span, list[str]] = field(default_factory=dict)
+    tail: dict[Span, list[str]] = field(default_factory=dict)
     end: list[str] = field(default_factory=list)
 
     def within(self, statement: t.Statement) -> bool:
         """Whether a comment belongs to a piece of a statement, not to the statement as a whole."""
         spans = set(pieces_of(statement))
-        return bool(spans & (self.before.keys() | self.after.keys()) - {statement.span})
+        inside = spans & (self.before.keys() | self.after.keys()) - {statement.span}
+        return bool(inside) or statement.span in self.tail
 
 
 def map_comments(document: t.Document) -> CommentMap:
@@ -44,19 +50,69 @@ def map_comments(document: t.Document) -> CommentMap:
     first = sorted(outermost)
     ends = sorted(parts, key=lambda span: (span.end, _reversed(span)))
     end_places = [span.end for span in ends]
+    wholes = _Wholes(document)
     for comment in document.comments:
         place = comment.span.start
+        whole = wholes.around(place)
+        if whole is not None:
+            _map_inside(mapped, comment, whole, wholes.pieces(whole))
+            continue
         index = bisect_right(end_places, place) - 1
         if index >= 0 and ends[index].end.line == place.line:
             mapped.after.setdefault(ends[index], []).append(comment.text)
             continue
+        above = wholes.above(place) if comment.deeper else None
         following = bisect_left(first, place)
-        if following == len(first):
+        if above is not None:
+            mapped.tail.setdefault(above, []).append(comment.text)
+        elif following == len(first):
             mapped.end.append(comment.text)
         else:
             mapped.before.setdefault(outermost[first[following]], []).append(comment.text)
     _hoist(document, mapped)
     return mapped
+
+
+class _Wholes:
+    """The statements of a document by place."""
+
+    def __init__(self, document: t.Document) -> None:
+        self.statements = sorted(
+            (statement for statement in document.statements if statement.span.file == document.span.file),
+            key=lambda statement: statement.span,
+        )
+        self.starts = [statement.span.start for statement in self.statements]
+
+    def around(self, place: Position) -> Span | None:
+        """The statement that a place is inside of."""
+        above = self.above(place)
+        return above if above is not None and place < above.end else None
+
+    def above(self, place: Position) -> Span | None:
+        """The last statement that begins before a place."""
+        index = bisect_left(self.starts, place) - 1
+        return self.statements[index].span if index >= 0 else None
+
+    def pieces(self, whole: Span) -> list[Span]:
+        """The pieces of a statement, in order."""
+        index = bisect_left(self.starts, whole.start)
+        found = self.statements[index] if index < len(self.starts) else None
+        return sorted(pieces_of(found)) if found is not None and found.span == whole else []
+
+
+def _map_inside(mapped: CommentMap, comment: t.Comment, whole: Span, pieces: list[Span]) -> None:
+    """Give a comment inside of a statement to a piece of it, or to its end."""
+    place = comment.span.start
+    around = [piece for piece in pieces if piece.start < place < piece.end]
+    ended = [piece for piece in pieces if piece.end <= place and piece.end.line == place.line]
+    following = [piece for piece in pieces if piece.start > place]
+    if around or ended or not pieces:
+        part = (around or ended or [whole])[-1]
+        mapped.after.setdefault(part, []).append(comment.text)
+    elif following:
+        mapped.before.setdefault(following[0], []).append(comment.text)
+    else:
+        mapped.tail.setdefault(whole, []).append(comment.text)
 
 
 def _hoist(document: t.Document, mapped: CommentMap) -> None:
@@ -67,7 +123,7 @@ def _hoist(document: t.Document, mapped: CommentMap) -> None:
     """
     models = [statement for statement in document.statements if isinstance(statement, t.Model)]
     for other in models[1:]:
-        for comments in (mapped.before, mapped.after):
+        for comments in (mapped.before, mapped.after, mapped.tail):
             _move(comments, other.span, mapped.before, models[0].span)
     for shaping in document.statements:
         splits = splits_of(shaping.effects) if isinstance(shaping, t.Rule | t.Default) else []

@@ -59,6 +59,8 @@ def _group_blocks(group: list[t.Statement], comments: CommentMap) -> Iterator[li
     for statement in group:
         lines = _statement(statement, comments, width)
         whole = _with_comments(lines, statement.span, comments)
+        if not isinstance(statement, t.Attribute | t.Model | t.Schedule):
+            whole += [_INDENT + comment for comment in comments.tail.get(statement.span, [])]
         apart = len(whole) > 1
         if block and apart:
             yield block
@@ -75,11 +77,11 @@ def _statement(statement: t.Statement, comments: CommentMap, width: int) -> list
     if isinstance(statement, t.Rule):
         return _rule(statement, comments, width)
     if isinstance(statement, t.Attribute):
-        return _braced(_attribute_head(statement), statement.members, _member, ",", comments)
+        return _braced(_attribute_head(statement), statement.span, statement.members, _member, ",", comments)
     if isinstance(statement, t.Model):
-        return _braced("model", statement.settings, _setting, "", comments)
+        return _braced("model", statement.span, statement.settings, _setting, "", comments)
     if isinstance(statement, t.Schedule):
-        return _braced("schedule", statement.points, _point, ",", comments)
+        return _braced("schedule", statement.span, statement.points, _point, ",", comments)
     if isinstance(statement, t.Default):
         return _default(statement, comments)
     return [_simple(statement, width)]
@@ -174,19 +176,20 @@ Piece = t.Member | t.Setting | t.Point
 
 
 def _braced(
-    head: str, pieces: Sequence[Piece], text_of: object, comma: str, comments: CommentMap
+    head: str, whole: Span, pieces: Sequence[Piece], text_of: object, comma: str, comments: CommentMap
 ) -> list[str]:
     assert callable(text_of)
     texts = [str(text_of(piece)) for piece in pieces]
     joint = f"{comma} " if comma else "  "
     one_line = f"{head} {{ {joint.join(texts)} }}" if texts else f"{head} {{ }}"
+    tail = comments.tail.get(whole, [])
     commented = any(piece.span in comments.before or piece.span in comments.after for piece in pieces)
-    if len(one_line) <= WIDTH and not commented:
+    if len(one_line) <= WIDTH and not (commented or tail):
         return [one_line]
     lines = [f"{head} {{"]
     for text, piece in zip(texts, pieces, strict=True):
         lines.extend(_INDENT + line for line in _with_comments([text + comma], piece.span, comments))
-    return [*lines, "}"]
+    return [*lines, *(_INDENT + comment for comment in tail), "}"]
 
 
 def _attribute_head(attribute: t.Attribute) -> str:

@@ -152,7 +152,8 @@ class _Printer:
     ) -> list[str]:
         """A mapping or a list: on one line where it fits and no comment stands in it."""
         one_line = f"{key}: {left}{', '.join(text for text, _ in items)}{right}"
-        commented = any(span in self.comments.before or span in self.comments.after for _, span in items)
+        mapped = (self.comments.before, self.comments.after, self.comments.tail)
+        commented = any(span in comments for comments in mapped for _, span in items)
         if len(one_line) <= WIDTH and not commented:
             return [one_line]
         lines = [f"{key}:"]
@@ -162,7 +163,8 @@ class _Printer:
 
     def around(self, lines: list[str], span: Span) -> list[str]:
         after = "".join(f"  {comment}" for comment in self.comments.after.get(span, []))
-        return [*self.comments.before.get(span, []), *lines[:-1], lines[-1] + after]
+        tail = [_INDENT + comment for comment in self.comments.tail.get(span, [])]
+        return [*self.comments.before.get(span, []), *lines[:-1], lines[-1] + after, *tail]
 
 
 def scalar(text: str) -> str:

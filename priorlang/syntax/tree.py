@@ -317,10 +317,15 @@ class Broken(Node):
 
 
 class Comment(Node):
-    """`# …`, with its place."""
+    """`# …`, with its place.
+
+    One that is `deeper` stands on a line of its own, further right than the line of code that follows: it belongs
+    to what it stands under.
+    """
 
     text: str
     span: Span
+    deeper: bool = False
 
 
 class Document(Node, uncompared=("span", "broken", "comments")):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
-from priorlang.diagnostics.span import Span
 from priorlang.syntax import tree as t
+from priorlang.syntax.comments import comments_at
 from priorlang.syntax.source import LineTable, SourceFile
 
 _COMMENT = re.compile(r"(?:(?<=\s)|^)#[^\n]*", re.MULTILINE)
@@ -16,10 +17,13 @@ def yaml_comments_of(source: SourceFile) -> tuple[t.Comment, ...]:
     if "#" not in source.text:
         return ()
     scalars = _scalar_ranges(source.text)
-    lines = LineTable(source.text)
-    comments = []
+    return comments_at(source, _places(source.text, scalars))
+
+
+def _places(text: str, scalars: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    lines = LineTable(text)
     place = index = 0
-    while (found := _COMMENT.search(source.text, place)) is not None:
+    while (found := _COMMENT.search(text, place)) is not None:
         while index < len(scalars) and scalars[index][1] <= found.start():
             index += 1
         if index < len(scalars) and scalars[index][0] <= found.start():
@@ -27,9 +31,8 @@ def yaml_comments_of(source: SourceFile) -> tuple[t.Comment, ...]:
             place = scalars[index][1]
             continue
         place = found.end()
-        span = Span(source.name, lines.at(found.start()), lines.at(found.end()))
-        comments.append(t.Comment(found[0].rstrip(), span))
-    return tuple(comments)
+        at = lines.at(found.start())
+        yield at.line, at.column
 
 
 def _scalar_ranges(text: str) -> list[tuple[int, int]]:

@@ -139,8 +139,8 @@ class Shaper:
         self._memory = memory
         self._progress: tuple[int, int] | None = None
         header, layout = loss.table.header, loss.layout
-        self._metrics = RoutingMetrics(tuple(loss.table.layer.tolist()), header.experts)
         self._accumulator = RoutingAccumulator(layout, header.experts)
+        self._metrics = RoutingMetrics(self._accumulator, loss)
         whole = WholePass(
             routers, layout, loss, memory, self._accumulator, self._metrics, self.schedule_factor
         )
@@ -250,9 +250,13 @@ class Shaper:
 
         `dpsl`: Σ over layers of weight · loss, and `dpsl_above_floor`: the same without what the scatter of
             ranks alone accounts for (both only where shaping);
-        `load_cov`: deviation over mean of the experts' load; `load_max`: largest over mean load;
+        `load_cov`: deviation over mean of the experts' load, the top-k slots they took; `load_max`: largest over
+            mean load; `mass_cov` and `mass_max`: the same of their probability mass;
         `routing_entropy`: exp of a token's mean entropy, over K; `dead_fraction`: experts without a token;
-        `top1_score`: mean largest p. Means over layers, and for each layer as `layer.3.load_cov`.
+        `top1_score`: mean largest p.
+
+        Means over layers, and for each layer as `layer.3.load_cov`; of the tokens of each member of an attribute,
+        a mean over layers, as `modality.vision.load_cov`, unless there are very many token classes.
 
         Args:
             across_ranks: over the tokens of all ranks, each of which must then call this.

@@ -160,3 +160,48 @@ def test_logits_changed_in_place_after_the_router() -> None:
             model(hidden_NH, spoil=spoil)
         found.append(shaper.metrics()["dpsl"])
     assert found[0] == found[1] > 0
+
+
+def test_metrics_of_members_against_a_loop() -> None:
+    model, table = upcycled(4), uneven_table()
+    input_ids, modality = tokens(0)
+    captured: list[tuple[Tensor, Tensor]] = []
+    for router in find_routers(model):
+        router.module.register_forward_hook(lambda _m, _a, output: captured.append((output[0], output[2])))
+    shaper = dpsl.attach(model, table)
+    with torch.no_grad(), shaper.tokens(modality=modality):
+        model(input_ids=input_ids)
+    metrics = shaper.metrics()
+    for code, member in enumerate(("vision", "language")):
+        own = modality.flatten() == code
+        expected: dict[str, list[float]] = {
+            name: [] for name in ("load_cov", "mass_cov", "mass_max", "top1_score")
+        }
+        for logits_NK, indices_Nk in captured:
+            p_NK = logits_NK.detach()[own].double().softmax(-1)
+            load_K = indices_Nk[own].flatten().bincount(minlength=EXPERTS).double()
+            mass_K = p_NK.sum(0)
+            expected["load_cov"].append(float(load_K.std(correction=0) / load_K.mean()))
+            expected["mass_cov"].append(float(mass_K.std(correction=0) / mass_K.mean()))
+            expected["mass_max"].append(float(mass_K.max() / mass_K.mean()))
+            expected["top1_score"].append(float(p_NK.amax(-1).mean()))
+        for name, values in expected.items():
+            assert metrics[f"modality.{member}.{name}"] == pytest.approx(sum(values) / 4, rel=1e-5), name
+
+
+def test_metrics_and_statistics_start_anew_apart() -> None:
+    model, table = upcycled(2), symmetric_table(2)
+    shaper = dpsl.attach(model, table)
+    assert shaper.metrics() == {}
+    for seed in range(2):
+        shaper.reset_statistics()
+        with torch.no_grad(), shaper.tokens():
+            model(input_ids=tokens(seed)[0])
+    both = shaper.metrics()
+    assert shaper.statistics().tokens.tolist() == [60, 60]
+    assert shaper.metrics() == {}
+    for seed in range(2):
+        with torch.no_grad(), shaper.tokens():
+            model(input_ids=tokens(seed)[0])
+    assert shaper.metrics() == pytest.approx(both)
+    assert shaper.statistics().tokens.tolist() == [180, 180]

@@ -1,4 +1,4 @@
-"""Running sums behind RoutingStatistics, on the model's device."""
+"""Running sums behind RoutingStatistics and metrics, on the model's device."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from torch import Tensor
 
 from dpsl.shaping.layout import TableLayout
 from dpsl.shaping.routed_tokens import RoutedTokens
+from dpsl.shaping.routing_sums import RoutingSums
 from priorlang.routing.class_sums import ClassSums, keeps_classes
 from priorlang.routing.statistics import BINS, REACH, RoutingStatistics
 from priorlang.table.prior_table import PriorTable
@@ -20,18 +21,29 @@ class RoutingAccumulator:
     Args:
         layout: the groups.
         experts: K.
+
+    Attributes:
+        by_class: a slot is a token class of a layer, else a group.
     """
 
     def __init__(self, layout: TableLayout, experts: int) -> None:
         self._layout = layout
         self._experts = experts
         self._layers, self._classes = layout.group_LC.shape
-        self._by_class = keeps_classes(self._layers, self._classes, experts)
-        self._totals: _Totals | None = None
+        self.by_class = keeps_classes(self._layers, self._classes, experts)
+        self._slots = self._layers * self._classes if self.by_class else len(layout.group_name)
+        # Each has one more row, for tokens that do not count.
+        self._sums: RoutingSums | None = None
+        self._taken: RoutingSums | None = None
+        self._bins: Tensor | None = None
 
     def reset(self) -> None:
-        """Forget everything."""
-        self._totals = None
+        """Forget everything, for statistics; what was not taken yet can still be."""
+        if self._sums is not None:
+            nothing = self._zeros(self._sums.tokens.device)
+            taken = self._taken if self._taken is not None else nothing
+            self._sums, self._taken = nothing, taken.minus(self._sums)
+        self._bins = None
 
     def add(self, tokens: RoutedTokens, log_p_NK: Tensor, ell_NK: Tensor) -> None:
         """Add tokens of any layers.
@@ -41,44 +53,49 @@ class RoutingAccumulator:
             log_p_NK: log-probabilities.
             ell_NK: the one-vs-rest logits ℓ.
         """
-        totals = self._on(log_p_NK.device)
-        experts = self._experts
-        groups, slots = len(self._layout.group_name), self._slots
+        sums, bins = self._on(log_p_NK.device)
+        groups = len(self._layout.group_name)
         # Tokens that do not count go to a slot past the last, which is never read: so none are selected, and
         # the device never waits for their number.
         group_N = tokens.looked_up(self._layout.group_LC, groups)
-        own_N = torch.where(tokens.counted(), tokens.class_N + tokens.layer_N * self._classes, slots)
-        slot_N = own_N if self._by_class else group_N
-        wide_NK = log_p_NK.double()
-        one_N = torch.ones_like(slot_N)
-        totals.tokens.index_add_(0, slot_N, one_N)
-        totals.probability.index_add_(0, slot_N, wide_NK.exp())
-        totals.log_probability.index_add_(0, slot_N, wide_NK)
-        totals.top.view(-1).index_add_(0, slot_N * experts + log_p_NK.argmax(-1), one_N)
+        own_N = torch.where(tokens.counted(), tokens.class_N + tokens.layer_N * self._classes, self._slots)
+        sums.add(own_N if self.by_class else group_N, tokens, log_p_NK)
 
-        cell_NK = group_N[:, None] * experts + torch.arange(experts, device=slot_N.device)
+        cell_NK = group_N[:, None] * self._experts + torch.arange(self._experts, device=group_N.device)
         bin_NK = ((ell_NK.nan_to_num(0.0) + REACH) * (BINS / (2 * REACH))).long().clamp(0, BINS - 1)
-        one = torch.ones((), dtype=torch.int32, device=slot_N.device)
-        totals.bins.view(-1).index_add_(0, (cell_NK * BINS + bin_NK).flatten(), one.expand(cell_NK.numel()))
+        one = torch.ones((), dtype=torch.int32, device=group_N.device)
+        bins.view(-1).index_add_(0, (cell_NK * BINS + bin_NK).flatten(), one.expand(cell_NK.numel()))
 
-        chosen = (slot_N[:, None] * experts + tokens.indices_Nk).flatten()
-        totals.load.view(-1).index_add_(0, chosen, torch.ones_like(chosen))
+    def taken(self, *, across_ranks: bool, keep: bool = False) -> RoutingSums:
+        """What was added since the last call, on all ranks if asked for.
+
+        Args:
+            across_ranks: every rank must then call this.
+            keep: leave it to be taken by the next call.
+        """
+        distributed = across_ranks and _several_ranks()
+        sums = self._sums if self._sums is not None else self._zeros(_own_device())
+        recent = sums if self._taken is None else sums.minus(self._taken)
+        if not keep and self._sums is not None:
+            self._taken = sums.copied()
+        return (recent.over_ranks() if distributed else recent).first(self._slots)
 
     def statistics(self, table: PriorTable) -> RoutingStatistics:
-        """What was added, on all ranks where torch.distributed runs: every rank must ask."""
-        distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
-        nccl = distributed and torch.distributed.get_backend() == "nccl"
-        totals = self._totals or self._zeros(torch.device("cuda" if nccl else "cpu"))
-        if distributed and torch.distributed.get_world_size() > 1:
-            totals = totals.summed_over_ranks()
+        """What was added since the last reset, on all ranks where torch.distributed runs: every rank must ask."""
+        sums = self._sums if self._sums is not None else self._zeros(_own_device())
+        bins = self._bins if self._bins is not None else self._no_bins(sums.tokens.device)
+        if _several_ranks():
+            sums, bins = sums.over_ranks(), bins.clone()
+            torch.distributed.all_reduce(bins)
+        arrays = [tensor[:-1].cpu().numpy().copy() for tensor in sums.tensors()[:-1]]
+        tokens, load, top, probability, log_probability = (
+            [self._by_group(array) for array in arrays] if self.by_class else arrays
+        )
         layout = self._layout
-        *sums, bins = (tensor[:-1].cpu().numpy().copy() for tensor in totals.tensors())
-        grouped = [self._by_group(array) for array in sums] if self._by_class else sums
-        tokens, load, top, probability, log_probability = grouped
         return RoutingStatistics.of(
             table.layer, layout.group_layer, layout.group_name, layout.group_population,
             tokens=tokens, load=load, top=top, probability=probability, log_probability=log_probability,
-            bins=bins, classes=self._class_sums(sums) if self._by_class else None,
+            bins=bins[:-1].cpu().numpy().copy(), classes=self._class_sums(arrays) if self.by_class else None,
         )  # fmt: skip
 
     def _class_sums(self, sums: list[NDArray[np.float64]]) -> ClassSums:
@@ -96,18 +113,21 @@ class RoutingAccumulator:
         np.add.at(summed, self._layout.group_LC.flatten().cpu().numpy(), array)
         return summed
 
-    @property
-    def _slots(self) -> int:
-        return self._layers * self._classes if self._by_class else len(self._layout.group_name)
-
-    def _zeros(self, device: torch.device) -> _Totals:
-        return _Totals.zeros(self._slots + 1, len(self._layout.group_name) + 1, self._experts, device)
-
-    def _on(self, device: torch.device) -> _Totals:
-        if self._totals is None:
-            self._totals = self._zeros(device)
+    def _on(self, device: torch.device) -> tuple[RoutingSums, Tensor]:
+        """The sums, made on a device where there are none yet."""
+        if self._sums is None:
+            self._sums = self._zeros(device)
             self._layout = self._layout.on(device)
-        return self._totals
+        if self._bins is None:
+            self._bins = self._no_bins(device)
+        return self._sums, self._bins
+
+    def _zeros(self, device: torch.device) -> RoutingSums:
+        return RoutingSums.zeros(self._slots + 1, self._experts, device)
+
+    def _no_bins(self, device: torch.device) -> Tensor:
+        shape = (len(self._layout.group_name) + 1, self._experts, BINS)
+        return torch.zeros(shape, dtype=torch.int32, device=device)
 
 
 def log_scores(logits_NK: Tensor) -> tuple[Tensor, Tensor]:
@@ -119,40 +139,11 @@ def log_scores(logits_NK: Tensor) -> tuple[Tensor, Tensor]:
     return log_p_NK, ell_NK.scatter(-1, top_N1, top_logit_N1 - rest_N1)
 
 
-class _Totals:
-    """The sums, one row for each slot (of `bins`: for each group), and a last one for what does not count."""
+def _several_ranks() -> bool:
+    distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
+    return distributed and torch.distributed.get_world_size() > 1
 
-    def __init__(
-        self, tokens: Tensor, load: Tensor, top: Tensor, probability: Tensor, log_probability: Tensor,
-        bins: Tensor,
-    ) -> None:  # fmt: skip
-        self.tokens = tokens
-        self.load = load
-        self.top = top
-        self.probability = probability
-        self.log_probability = log_probability
-        self.bins = bins
 
-    @classmethod
-    def zeros(cls, slots: int, groups: int, experts: int, device: torch.device) -> _Totals:
-        def of(dtype: torch.dtype, *shape: int) -> Tensor:
-            return torch.zeros(shape, dtype=dtype, device=device)
-
-        return cls(
-            of(torch.int64, slots),
-            of(torch.int64, slots, experts),
-            of(torch.int64, slots, experts),
-            of(torch.float64, slots, experts),
-            of(torch.float64, slots, experts),
-            of(torch.int32, groups, experts, BINS),
-        )
-
-    def tensors(self) -> tuple[Tensor, ...]:
-        return self.tokens, self.load, self.top, self.probability, self.log_probability, self.bins
-
-    def summed_over_ranks(self) -> _Totals:
-        """A copy with every rank's sums; the ranks' own stay as they are."""
-        copies = [tensor.clone() for tensor in self.tensors()]
-        for tensor in copies:
-            torch.distributed.all_reduce(tensor)
-        return _Totals(*copies)
+def _own_device() -> torch.device:
+    """Where sums of nothing lie, so that ranks without tokens can take part."""
+    return torch.device("cuda" if _several_ranks() and torch.distributed.get_backend() == "nccl" else "cpu")

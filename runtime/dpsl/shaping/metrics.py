@@ -2,138 +2,126 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator
 
+import numpy as np
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
-from dpsl.shaping.routed_tokens import RoutedTokens
-
-_MEANS = ("load_cov", "load_max", "routing_entropy", "dead_fraction", "top1_score")
-_SHAPING = ("dpsl", "dpsl_above_floor")
-_OF_TOKENS = 4
-"""Sums of a layer over its tokens: their number, entropy, largest p, and how many held NaN or +∞."""
-_NUMBERS = _OF_TOKENS + 3
-"""These, and loss, floor and number of passes of the shaping; then come its experts' loads."""
+from dpsl.loss import ShapingResult
+from dpsl.shaping.accumulator import RoutingAccumulator
+from dpsl.shaping.prior_loss import PriorLoss
+from dpsl.shaping.routing_sums import RoutingSums
+from dpsl.shaping.shaping_values import ShapingValues
+from priorlang.table.prior_table import PriorTable
 
 
 class RoutingMetrics:
-    """Running sums over all tokens that count, one row for each routed layer.
+    """Means over all tokens that count: of all, of each layer, and of each member of the prior's attributes.
 
     Args:
-        layers: decoder-layer indices.
-        experts: K.
+        accumulator: what routing added up to.
+        loss: of the prior.
     """
 
-    def __init__(self, layers: tuple[int, ...], experts: int) -> None:
-        self._layers = layers
-        self._experts = experts
-        self._sums: Tensor | None = None
+    def __init__(self, accumulator: RoutingAccumulator, loss: PriorLoss) -> None:
+        self._accumulator = accumulator
+        self._table = loss.table
+        self._values = ShapingValues(loss)
+        layout = loss.layout
+        self._layers = table_layers = len(loss.table.layer)
+        classes = layout.group_LC.shape[1]
+        self._layer_S = (
+            torch.arange(table_layers).repeat_interleave(classes)
+            if accumulator.by_class
+            else torch.tensor(layout.group_layer)
+        )
+        self._members = tuple(_members(loss.table)) if accumulator.by_class else ()
 
-    def add(self, tokens: RoutedTokens, log_p_NK: Tensor) -> None:
-        """Add tokens of any layers.
-
-        Args:
-            tokens: their layers, which of them count, and their choices.
-            log_p_NK: log-probabilities.
-        """
-        sums = self._on(log_p_NK.device)
-        counted_N = tokens.counted().double()
-        entropy_N = -(log_p_NK.exp() * log_p_NK).nan_to_num(0.0).sum(-1)
-        # One NaN or +∞ among the logits makes every log-probability of the token NaN.
-        spoilt_N = log_p_NK[:, 0].isnan()
-        numbers_N4 = torch.stack([counted_N, entropy_N, log_p_NK.amax(-1).exp(), spoilt_N], dim=1)
-        sums[:, :_OF_TOKENS].index_add_(0, tokens.layer_N, numbers_N4 * counted_N[:, None])
-        cell_Nk = tokens.layer_N[:, None] * self._experts + tokens.indices_Nk
-        load_M = sums.new_zeros(len(self._layers) * self._experts)
-        load_M.index_add_(0, cell_Nk.flatten(), counted_N[:, None].expand(cell_Nk.shape).flatten())
-        sums[:, _NUMBERS:] += load_M.view(-1, self._experts)
-
-    def add_shaping(
-        self, shaped: Sequence[int], ran: Collection[int], loss_S: Tensor, floor_S: Tensor
-    ) -> None:
-        """Add one pass's weighted shaping losses, and what of them the scatter of ranks alone accounts for.
-
-        Args:
-            shaped: places of the layers that are shaped.
-            ran: places of those that ran.
-            loss_S: of each shaped layer.
-            floor_S: of each shaped layer.
-        """
-        sums = self._on(loss_S.device)
-        passes = loss_S.new_tensor([place in ran for place in shaped])
-        rows = torch.stack([loss_S, floor_S, passes], dim=1).double()
-        sums[:, _OF_TOKENS:_NUMBERS].index_add_(0, torch.tensor(shaped, device=sums.device), rows)
-
-    def _on(self, device: torch.device) -> Tensor:
-        if self._sums is None:
-            shape = (len(self._layers), self._experts + _NUMBERS)
-            self._sums = torch.zeros(shape, dtype=torch.float64, device=device)
-        return self._sums
+    def add_shaping(self, result: ShapingResult, factor: float, passes: int, ran: Collection[int]) -> None:
+        """Add the shaping loss of one pass; see `ShapingValues.add`."""
+        self._values.add(result, factor, passes, ran)
 
     def nonfinite(self, *, across_ranks: bool) -> dict[int, int]:
         """Tokens whose logits held NaN or +∞, of each layer that saw any since the last `take`."""
-        sums = self._reduced(across_ranks)
-        if sums is None:
-            return {}
-        counts = sums[:, _OF_TOKENS - 1].tolist()
-        return {layer: int(count) for layer, count in zip(self._layers, counts, strict=True) if count}
+        sums = self._accumulator.taken(across_ranks=across_ranks, keep=True)
+        spoilt_L = self._of_layers(sums).scores[:, 2].tolist()
+        layers = self._table.layer.tolist()
+        return {layer: int(count) for layer, count in zip(layers, spoilt_L, strict=True) if count}
 
     def take(self, *, shaped: bool, across_ranks: bool) -> dict[str, float]:
         """The metrics since the last call, and a fresh start; empty where no token was seen."""
-        sums, self._sums = self._reduced(across_ranks), None
-        if sums is None:
+        sums = self._accumulator.taken(across_ranks=across_ranks)
+        loss_L, floor_L = self._values.take(self._layers, across_ranks=across_ranks)
+        of_layers = _rows(self._of_layers(sums))
+        seen_L = of_layers["tokens"] > 0
+        if not seen_L.any():
             return {}
-        metrics: dict[str, float] = {}
-        seen = 0
-        for layer, row in zip(self._layers, sums.tolist(), strict=True):
-            if row[0] == 0:
-                continue
-            seen += 1
-            here = _layer_metrics(row, self._experts)
+        metrics = {name: float(values_L[seen_L].mean()) for name, values_L in _measured(of_layers).items()}
+        if shaped:
+            metrics |= {"dpsl": loss_L.sum(), "dpsl_above_floor": (loss_L - floor_L).sum()}
+        for name, values_L in self._measured_by_member(sums):
+            metrics[name] = values_L
+        by_layer = _measured(of_layers)
+        if shaped:
+            by_layer = {"dpsl": loss_L, "dpsl_above_floor": loss_L - floor_L, **by_layer}
+        for place in np.flatnonzero(seen_L):
+            layer = self._table.layer[place]
             metrics |= {
-                f"layer.{layer}.{name}": number
-                for name, number in here.items()
-                if shaped or name not in _SHAPING
+                f"layer.{layer}.{name}": float(values_L[place]) for name, values_L in by_layer.items()
             }
-        if not seen:
-            return {}
-        means = {name: _mean(metrics, name) for name in _MEANS}
-        totals = {name: sum(_of_layers(metrics, name)) for name in _SHAPING} if shaped else {}
-        return {**totals, **means, **metrics}
+        return {name: float(value) for name, value in metrics.items()}
 
-    def _reduced(self, across_ranks: bool) -> Tensor | None:
-        if not (across_ranks and torch.distributed.is_available() and torch.distributed.is_initialized()):
-            return self._sums
-        sums = self._sums.clone() if self._sums is not None else self._nothing()
-        torch.distributed.all_reduce(sums)
-        return sums
+    def _measured_by_member(self, sums: RoutingSums) -> Iterator[tuple[str, float]]:
+        """Measures of the tokens of each member of each attribute, means over the layers."""
+        for name, class_C in self._members:
+            slot_LC = torch.arange(len(self._layer_S)).view(self._layers, -1)[:, class_C]
+            rows = _rows(
+                RoutingSums(*(tensor[slot_LC.to(tensor.device)].sum(1) for tensor in sums.tensors()))
+            )
+            seen_L = rows["tokens"] > 0
+            if seen_L.any():
+                for measure, values_L in _measured(rows).items():
+                    yield f"{name}.{measure}", float(values_L[seen_L].mean())
 
-    def _nothing(self) -> Tensor:
-        device = "cuda" if torch.distributed.get_backend() == "nccl" else "cpu"
-        return torch.zeros((len(self._layers), self._experts + _NUMBERS), dtype=torch.float64, device=device)
+    def _of_layers(self, sums: RoutingSums) -> RoutingSums:
+        return sums.joined(self._layer_S.to(sums.tokens.device), self._layers)
 
 
-def _layer_metrics(row: list[float], experts: int) -> dict[str, float]:
-    tokens, entropy, top1, _, loss, floor, passes, *load = row
-    mean = sum(load) / experts
-    deviation = math.sqrt(sum((slots - mean) ** 2 for slots in load) / experts)
+def _members(table: PriorTable) -> Iterator[tuple[str, list[int]]]:
+    """For each member of each attribute, its name in metrics and its token classes."""
+    sizes = [len(attribute.members) for attribute in table.header.attributes]
+    if not sizes:
+        return
+    code_C = np.indices(sizes).reshape(len(sizes), -1)
+    for attribute, own_C in zip(table.header.attributes, code_C, strict=True):
+        for code, member in enumerate(attribute.members):
+            yield f"{attribute.name}.{member}", np.flatnonzero(own_C == code).tolist()
+
+
+Rows = dict[str, NDArray[np.float64]]
+
+
+def _rows(sums: RoutingSums) -> Rows:
+    """The sums on the host, in one copy for each."""
     return {
-        "dpsl": loss / max(passes, 1),
-        "dpsl_above_floor": (loss - floor) / max(passes, 1),
-        "load_cov": deviation / mean,
-        "load_max": max(load) / mean,
-        "routing_entropy": math.exp(entropy / tokens) / experts,
-        "dead_fraction": sum(slots == 0 for slots in load) / experts,
-        "top1_score": top1 / tokens,
+        "tokens": sums.tokens.cpu().numpy().astype(np.float64),
+        "load": sums.load.cpu().numpy().astype(np.float64),
+        "mass": sums.probability.cpu().numpy(),
+        "scores": sums.scores.cpu().numpy(),
     }
 
 
-def _mean(metrics: dict[str, float], name: str) -> float:
-    numbers = _of_layers(metrics, name)
-    return sum(numbers) / len(numbers)
-
-
-def _of_layers(metrics: dict[str, float], name: str) -> list[float]:
-    return [number for key, number in metrics.items() if key.endswith(f".{name}")]
+def _measured(rows: Rows) -> Rows:
+    """The measures of each row; NaN where it has no tokens."""
+    tokens = np.where(rows["tokens"] > 0, rows["tokens"], np.nan)
+    experts = rows["load"].shape[1]
+    measured: Rows = {}
+    for kind in ("load", "mass"):
+        share = rows[kind] / np.where(rows["tokens"] > 0, rows[kind].mean(1), np.nan)[:, None]
+        measured[f"{kind}_cov"] = share.std(1)
+        measured[f"{kind}_max"] = share.max(1)
+    measured["routing_entropy"] = np.exp(rows["scores"][:, 0] / tokens) / experts
+    measured["dead_fraction"] = (rows["load"] == 0).mean(1)
+    measured["top1_score"] = rows["scores"][:, 1] / tokens
+    return measured

@@ -61,16 +61,22 @@ class PriorLoss:
             layers=len(layout.shaped),
         )
 
-    def by_layer(self, result: ShapingResult, factor: float, passes: int) -> tuple[Tensor, Tensor]:
-        """The weighted loss of each shaped layer, and what of it the scatter of ranks alone accounts for."""
-        layout, _, weight_R = self._tensors(result.value.device)
-        layers = len(layout.shaped)
-        kept_P = result.tokens_P * (result.tokens_P >= self.min_population)
-        share_SW = kept_P.view(layers, -1) / kept_P.view(layers, -1).sum(1, keepdim=True).clamp(min=1)
-        weight_SW = (share_SW * weight_R[layout.prior_P].view(layers, -1) * factor).double()
-        floor_P = null_floor(kept_P, self.target) * self.table.header.experts
-        value_P = result.value_P.double() * passes
-        return (weight_SW * value_P.view(layers, -1)).sum(1), (weight_SW * floor_P.view(layers, -1)).sum(1)
+    def by_layer(self, value_TP: Tensor, tokens_TP: Tensor, factor_T: Tensor) -> Tensor:
+        """[2, S], the weighted loss of each shaped layer, and what of it the scatter of ranks alone accounts for.
+
+        Args:
+            value_TP: of T passes, the loss of each population, on the CPU.
+            tokens_TP: their tokens.
+            factor_T: of the schedule.
+        """
+        grid = (len(value_TP), len(self.layout.shaped), -1)
+        kept_TP = tokens_TP * (tokens_TP >= self.min_population)
+        kept_TSW = kept_TP.view(grid)
+        share_TSW = kept_TSW / kept_TSW.sum(2, keepdim=True).clamp(min=1)
+        weight_P = torch.as_tensor(self.table.weight, dtype=torch.float64)[self.layout.prior_P]
+        weight_TSW = share_TSW * weight_P.view(1, *grid[1:]) * factor_T[:, None, None]
+        floor_TP = null_floor(kept_TP, self.target) * self.table.header.experts
+        return torch.stack([(weight_TSW * of_TP.view(grid)).sum((0, 2)) for of_TP in (value_TP, floor_TP)])
 
     def observe(self, tokens: RoutedTokens) -> CarriedHistogram:
         """Only count the tokens."""

@@ -30,7 +30,7 @@ class WholePass:
         loss: how logits are compared with priors.
         memory: the tokens of other passes.
         accumulator: statistics to add to.
-        metrics: metrics to add to.
+        metrics: told of the shaping loss.
         factor: the schedule's factor now.
     """
 
@@ -81,9 +81,7 @@ class WholePass:
             if seen.place in self._layout.shaped:
                 layer = self._routers[seen.place].layer
                 step.keep(layer, seen.logits_NK, gradient_NK.to(seen.logits_NK.device))
-        loss_S, floor_S = self._loss.by_layer(result, factor, carried.passes)
-        ran = {seen.place for seen in layers}
-        self._metrics.add_shaping(self._layout.shaped, ran, loss_S, floor_S)
+        self._metrics.add_shaping(result, factor, carried.passes, {seen.place for seen in layers})
 
     def _warn_once(self, layers: Sequence[SeenLayer]) -> None:
         for place, logits_NK, _, class_N in layers:
@@ -96,4 +94,3 @@ class WholePass:
         logits_NK: Tensor = tokens.logits_NK.masked_fill(~tokens.counted()[:, None], 0.0)
         log_p_NK, ell_NK = log_scores(logits_NK)
         self._accumulator.add(tokens, log_p_NK, ell_NK)
-        self._metrics.add(tokens, log_p_NK)

@@ -20,8 +20,8 @@ from priorlang.training.plan import (
     RegularizerPlan,
     StagePlan,
     TrainingPlan,
-    UpcyclePlan,
 )
+from priorlang.training.upcycle import UpcyclePlan
 
 _PARTS: tuple[type[BaseModel], ...] = (ModelPlan, UpcyclePlan, RegularizerPlan, DataSource, StagePlan)
 _ONE_OR_MANY = ("train", "report_to", "regularizers", "data", "eval_data")

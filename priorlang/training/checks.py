@@ -7,9 +7,13 @@ from pathlib import Path as FilePath
 
 from priorlang.diagnostics.finding import Finding, Fix, Related, Severity
 from priorlang.training.plan import DataSource, StagePlan, TrainingPlan
+from priorlang.training.upcycle import problems
 from priorlang.training.yaml_tree import Path, SourceTree
 
 StagePath = Callable[..., Path]
+
+_CONCERNED = ("top_k", "experts", "granularity", "method")
+"""Keys of `upcycle` that say something where the key at fault has its default."""
 
 
 def check_plan(plan: TrainingPlan, tree: SourceTree, stage_path: StagePath) -> Iterator[Finding]:
@@ -87,11 +91,17 @@ def _stage_order(plan: TrainingPlan, tree: SourceTree) -> Iterator[Finding]:
 
 
 def _experts(stage: StagePlan, tree: SourceTree, at: StagePath) -> Iterator[Finding]:
+    """Values of `upcycle` that no model could satisfy, at the first of the keys concerned that is written."""
     upcycle = stage.upcycle
-    if upcycle is not None and upcycle.experts < upcycle.top_k:
-        message = f"top_k = {upcycle.top_k} of {upcycle.experts} experts: a token cannot choose that many"
-        key = "top_k" if at("upcycle", "top_k") in tree.places else "experts"
-        yield _error("invalid-value", message, tree, at("upcycle", key))
+    if upcycle is None:
+        return
+    for key, problem, fix in problems(upcycle):
+        place = next(
+            (at("upcycle", near) for near in (key, *_CONCERNED) if at("upcycle", near) in tree.places),
+            at("upcycle"),
+        )
+        message = f"`{key}` is {getattr(upcycle, key)}: {problem}; {fix}"
+        yield _error("invalid-value", message, tree, place)
 
 
 def _carrying(stage: StagePlan, tree: SourceTree, at: Callable[..., Path]) -> Iterator[Finding]:

@@ -14,8 +14,8 @@ from priorlang.training.plan import (
     ModelPlan,
     RegularizerPlan,
     StagePlan,
-    UpcyclePlan,
 )
+from priorlang.training.upcycle import UpcyclePlan
 from priorlang.training.yaml_tree import Path, SourceTree
 
 PARTS: dict[str, type[BaseModel]] = {

@@ -86,7 +86,7 @@ def tiny(kind: str, *, seed: int = 0) -> nn.Module:
 
 def dense(family: str = "Qwen2", **options: object) -> nn.Module:
     """A tiny dense model."""
-    return _of(family, intermediate_size=48, **options)()
+    return _of(family, **{"intermediate_size": 48, **options})()
 
 
 def llava() -> nn.Module:

@@ -23,9 +23,10 @@ from dpsl.train.data import count_tokens
 from dpsl.train.models import ModelError, class_and_config, load_processor, vision_tower
 from dpsl.train.parts import router_parameters, train_only
 from dpsl.train.stage_data import IMAGE_LABELS, DataRoom, StageData
+from dpsl.upcycle.block import block_like
 from dpsl.upcycle.decoder import decoder_layers, dense_ffns
-from dpsl.upcycle.plan import UpcyclePlan, check_plan, resolve_layers
-from dpsl.upcycle.sparse import block_of_copies
+from dpsl.upcycle.ffn import width_of
+from dpsl.upcycle.plan import UpcyclePlan, resolved
 from priorlang.table.prior_table import UNSHAPED, PriorTable
 from priorlang.training.plan import StagePlan, TrainingPlan
 
@@ -137,18 +138,14 @@ def _skeleton(plan: TrainingPlan) -> nn.Module:
 def _grow_skeleton(model: nn.Module, stage: StagePlan) -> None:
     if stage.upcycle is None or router_parameters(model):
         return
-    wanted = stage.upcycle.model_dump()
-    _put_blocks(
-        model,
-        UpcyclePlan(**{**wanted, "layers": resolve_layers(wanted["layers"], sorted(dense_ffns(model)))}),
-    )
+    widths = {index: width_of(ffn) for index, ffn in dense_ffns(model).items()}
+    _put_blocks(model, resolved(UpcyclePlan(**stage.upcycle.model_dump()), widths))
 
 
 def _put_blocks(model: nn.Module, plan: UpcyclePlan) -> None:
-    check_plan(plan)
     layers = decoder_layers(model)
-    for index in plan.layers:
-        layers[index].mlp = block_of_copies(layers[index].get_submodule("mlp"), plan)
+    for index in plan.routed:
+        layers[index].mlp = block_like(layers[index].get_submodule("mlp"), plan.to_config())
 
 
 def _learning(model: nn.Module, stage: StagePlan) -> int:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
 from dpsl.errors import UpcycleError
-from dpsl.upcycle.block import UpcycledMoE
+from dpsl.upcycle.block import UpcycledMoE, block_like
+from dpsl.upcycle.branches import RunningMean, name_of
 from dpsl.upcycle.decoder import decoder_layers, dense_ffns
-from dpsl.upcycle.plan import UpcyclePlan, check_plan, resolve_layers
-from dpsl.upcycle.sparse import sparse_block
+from dpsl.upcycle.ffn import width_of
+from dpsl.upcycle.fill import fill_replica, fill_shared, layer_generator, start_router
+from dpsl.upcycle.plan import UpcyclePlan, resolved
+from dpsl.upcycle.storage import load_model
 
 _PROBE_TOKENS = 64
 
@@ -48,10 +53,17 @@ def upcycle(
     top_k: int = 2,
     granularity: int = 1,
     shared_expert: bool = True,
-    noise: float = 0.01,
+    noise: float | None = None,
     scale: str | None = None,
     layers: str | Sequence[int] = "all",
     seed: int = 0,
+    *,
+    renormalize: bool = False,
+    drop_ratio: float | None = None,
+    drop_indices: str = "shared",
+    router: str | None = None,
+    router_std: float = 0.02,
+    branches: Sequence[str | Path | nn.Module] = (),
 ) -> Receipt:
     """Replace dense FFNs by mixtures of experts, in place.
 
@@ -59,36 +71,54 @@ def upcycle(
     and `dpsl.upcycle.load_model(folder)` reads it back.
 
     Args:
-        model: a transformers model with a Llama or Qwen2 decoder, alone or inside a multimodal model.
-        method: how experts come from the dense FFN; `sparse`: copies plus noise.
+        model: a transformers model with a Llama, Qwen2 or Phi3 decoder, alone or inside a multimodal model.
+        method: how experts come from the dense FFN; `sparse`: copies plus noise; `drop`: copies, a part of each
+            drawn anew (Drop-Upcycling); `btx`: the FFNs of several dense models (Branch-Train-MiX).
         experts: experts in a layer.
         top_k: experts a token uses.
-        granularity: parts an FFN is cut into; 1 so far.
+        granularity: parts G that the dense FFN is cut into, d_ff / d_expert; experts is a multiple of it.
         shared_expert: keep the dense FFN as an expert that sees every token.
-        noise: standard deviation of the noise on the copies.
-        scale: None, the paper's unnormalised sum (Eq. 5), or "preserve": divided by 1 + Σ gates, which
-            keeps the dense model's function.
+        noise: standard deviation of the noise on the copies; by default 0.01 for sparse and 0 otherwise.
+        scale: None, the paper's unnormalised sum (Eq. 5); "preserve": divided by the whole FFNs that its
+            coefficients add up to, which keeps the dense model's function; "he": experts' weights × s^(1/3);
+            "he-down": their down projections × s, exact under uniform probabilities (He et al., 2410.07524).
         layers: `all`, `every-other`, `first-half`, or decoder-layer indices.
         seed: of noise and routers; the global random state is neither used nor changed.
+        renormalize: divide the gates of the chosen experts by their sum.
+        drop_ratio: share of each expert's width drawn anew; by default 0.5 up to 8 experts, 0.2 above.
+        drop_indices: "shared" by gate, up and down (the paper), or "per-matrix" (its released code).
+        router: "normal", "zeros", or "virtual-group": one random row for each whole FFN, so that its parts are
+            chosen together; by default virtual-group where experts are parts, normal otherwise.
+        router_std: standard deviation of the routers' weights.
+        branches: for btx, one dense model or its folder for each R = experts / granularity. All that is no expert
+            becomes their mean, and `model` lends its architecture alone.
 
     Raises:
         UpcycleError: an argument or the model cannot be used; it is then unchanged.
     """
     ffns = dense_ffns(model)
-    plan = UpcyclePlan(
-        method, experts, top_k, granularity, bool(shared_expert), float(noise), scale,
-        resolve_layers(layers, sorted(ffns)), seed,
+    asked = UpcyclePlan(
+        method, experts, top_k, granularity, shared_expert, noise, scale,
+        layers if isinstance(layers, str) else tuple(layers), seed, renormalize, drop_ratio, drop_indices,
+        router, router_std, tuple(map(name_of, branches)),
     )  # fmt: skip
-    check_plan(plan)
+    plan = resolved(asked, {index: width_of(ffn) for index, ffn in ffns.items()})
     _check_whole(model)
 
     before = _count(model)
-    decoder = decoder_layers(model)
+    blocks = {index: block_like(ffns[index], plan.to_config()) for index in plan.routed}
+    generators = {index: layer_generator(plan, index) for index in plan.routed}
+    for index, block in blocks.items():
+        start_router(block.router, plan, generators[index])
+    for replica, source in enumerate(_sources(model, branches, plan)):
+        for index, block in blocks.items():
+            fill_replica(block, replica, dense_ffns(source)[index], plan, generators[index])
+
+    decoder: Any = decoder_layers(model)
     inactive, differences, outputs = 0, [0.0], [0.0]
-    for index in plan.layers:
-        with torch.no_grad():
-            block = sparse_block(ffns[index], plan, torch.Generator().manual_seed(seed * 1_000_003 + index))
-            difference, output = _compare(ffns[index], block, seed)
+    for index, block in blocks.items():
+        fill_shared(block, ffns[index])
+        difference, output = _compare(ffns[index], block, seed)
         decoder[index].mlp = block
         inactive += (plan.experts - plan.top_k) * _count(block.experts[0])
         differences.append(difference)
@@ -96,9 +126,25 @@ def upcycle(
     config: Any = model.config
     config.upcycled = plan.to_config()
     after = _count(model)
-    return Receipt(plan.layers, before, after, after - inactive, max(differences), max(outputs))
+    return Receipt(plan.routed, before, after, after - inactive, max(differences), max(outputs))
 
 
+def _sources(
+    model: nn.Module, branches: Sequence[str | Path | nn.Module], plan: UpcyclePlan
+) -> Iterator[nn.Module]:
+    """The dense model of each replica; at the end of branches, `model` becomes their mean."""
+    if not branches:
+        yield from itertools.repeat(model, plan.replicas)
+        return
+    mean = RunningMean(model)
+    for branch in branches:
+        dense = branch if isinstance(branch, nn.Module) else load_model(branch, dtype="auto")
+        mean.add(name_of(branch), dense)
+        yield dense
+    mean.write()
+
+
+@torch.no_grad()
 def _compare(dense: nn.Module, block: UpcycledMoE, seed: int) -> tuple[float, float]:
     """The largest difference of outputs on random hidden states, and the largest dense output."""
     weight = block.router.weight

@@ -8,8 +8,9 @@ from torch import nn
 
 from dpsl.errors import UpcycleError
 from dpsl.upcycle.block import UpcycledMoE
+from dpsl.upcycle.ffn import is_gated
 
-_PROJECTIONS = ("gate_proj", "up_proj", "down_proj")
+SUPPORTED = "what can be upcycled is a Llama, Qwen2 or Phi3 decoder of transformers, alone or inside a LLaVA"
 
 
 def decoder_layers(model: nn.Module) -> nn.ModuleList:
@@ -25,13 +26,13 @@ def decoder_layers(model: nn.Module) -> nn.ModuleList:
         raise UpcycleError(
             type(model).__name__,
             "no decoder layers found",
-            "what can be upcycled is a transformers causal or multimodal model with a Llama or Qwen2 decoder",
+            SUPPORTED,
         )
     return layers
 
 
 def dense_ffns(model: nn.Module) -> dict[int, nn.Module]:
-    """The gated FFN (gate, up and down projections) of each decoder layer that has one, by layer index.
+    """The gated FFN (gate, up and down projections, fused or not) of each decoder layer that has one, by index.
 
     Raises:
         UpcycleError: no layer has one, or the model is a mixture of experts already.
@@ -45,17 +46,11 @@ def dense_ffns(model: nn.Module) -> dict[int, nn.Module]:
             f"layer {upcycled[0]} is upcycled already",
             "upcycle a dense model, and only once",
         )
-    dense = {index: ffn for index, ffn in ffns.items() if ffn is not None and _is_gated(ffn)}
+    dense = {index: ffn for index, ffn in ffns.items() if ffn is not None and is_gated(ffn)}
     if not dense:
         raise UpcycleError(
             type(model).__name__,
-            f"no layer has an `mlp` with {', '.join(_PROJECTIONS)}",
-            "what can be upcycled is a Llama or Qwen2 decoder",
+            "no layer has an `mlp` with gate, up and down projections",
+            SUPPORTED,
         )
     return dense
-
-
-def _is_gated(ffn: nn.Module) -> bool:
-    return all(isinstance(getattr(ffn, name, None), nn.Linear) for name in _PROJECTIONS) and hasattr(
-        ffn, "config"
-    )

@@ -1,4 +1,4 @@
-"""What was asked of the upcycler, checked; `model.config.upcycled` keeps it to rebuild the structure."""
+"""What was asked of the upcycler, resolved; `model.config.upcycled` keeps it to rebuild the structure."""
 
 from __future__ import annotations
 
@@ -7,30 +7,59 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from dpsl.errors import UpcycleError
-from priorlang.diagnostics.suggest import closest, listing
+from priorlang.diagnostics.suggest import listing
+from priorlang.training.upcycle import (
+    ROUTER_STD,
+    default_drop_ratio,
+    default_noise,
+    default_router,
+    problems,
+    unknown_choice,
+)
 
-METHODS = ("sparse",)
-SCALES = (None, "preserve")
+VERSION = 2
 LAYER_CHOICES = ("all", "every-other", "first-half")
 
 
 @dataclass(frozen=True)
 class UpcyclePlan:
-    """The arguments of `dpsl.upcycle`, with `layers` as decoder-layer indices."""
+    """The arguments of `dpsl.upcycle`; `resolved` replaces what was left to the method."""
 
-    method: str
-    experts: int
-    top_k: int
-    granularity: int
-    shared_expert: bool
-    noise: float
-    scale: str | None
-    layers: tuple[int, ...]
-    seed: int
+    method: str = "sparse"
+    experts: int = 4
+    top_k: int = 2
+    granularity: int = 1
+    shared_expert: bool = True
+    noise: float | None = None
+    scale: str | None = None
+    layers: str | tuple[int, ...] = "all"
+    seed: int = 0
+    renormalize: bool = False
+    drop_ratio: float | None = None
+    drop_indices: str = "shared"
+    router: str | None = None
+    router_std: float = ROUTER_STD
+    branches: tuple[str, ...] = ()
+
+    @property
+    def replicas(self) -> int:
+        """R, how often each part of the dense FFN is there."""
+        return self.experts // self.granularity
+
+    @property
+    def routed(self) -> tuple[int, ...]:
+        """The decoder layers, once they are resolved."""
+        assert not isinstance(self.layers, str)
+        return self.layers
 
     def to_config(self) -> dict[str, Any]:
         """A JSON form."""
-        return {"version": 1, **asdict(self), "layers": list(self.layers)}
+        return {
+            "version": VERSION,
+            **asdict(self),
+            "layers": list(self.layers),
+            "branches": list(self.branches),
+        }
 
     @classmethod
     def from_config(cls, stored: dict[str, Any]) -> UpcyclePlan:
@@ -39,45 +68,46 @@ class UpcyclePlan:
         Raises:
             UpcycleError: another version wrote it, or a key is missing.
         """
-        if stored.get("version") != 1:
+        if stored.get("version") != VERSION:
             raise UpcycleError(
                 "config.upcycled",
                 f"version {stored.get('version')!r} is not known",
-                "load it with the dpsl that wrote it",
+                "load it with the dpsl that wrote it, or upcycle the dense model again",
             )
         try:
-            return cls(
-                **{
-                    **{key: stored[key] for key in cls.__dataclass_fields__},
-                    "layers": tuple(stored["layers"]),
-                }
-            )
+            values = {key: stored[key] for key in cls.__dataclass_fields__}
         except KeyError as missing:
             raise UpcycleError(
                 "config.upcycled", f"no {missing}", "save the model again after upcycling"
             ) from None
+        return cls(**{**values, "layers": tuple(stored["layers"]), "branches": tuple(stored["branches"])})
 
 
-def check_plan(plan: UpcyclePlan) -> None:
-    """Refuse what cannot be built.
+def resolved(asked: UpcyclePlan, widths: dict[int, int]) -> UpcyclePlan:
+    """The plan for a model, with every default and every layer filled in.
+
+    Args:
+        asked: what was asked for.
+        widths: d_ff of each decoder layer with a dense FFN, by its index.
 
     Raises:
-        UpcycleError: naming the argument and what exists.
+        UpcycleError: naming the argument, what is wrong with it, and the fix.
     """
-    _one_of("method", plan.method, METHODS)
-    _one_of("scale", plan.scale, SCALES)
-    if plan.granularity != 1:
-        raise UpcycleError(f"granularity={plan.granularity}", "only 1 is built", "leave it at 1")
-    if plan.experts < 2:
-        raise UpcycleError(f"experts={plan.experts}", "a mixture needs at least two", "ask for more experts")
-    if not 1 <= plan.top_k <= plan.experts:
-        raise UpcycleError(
-            f"top_k={plan.top_k}",
-            f"a token can go to 1 up to {plan.experts} experts",
-            f"lower top_k to at most experts={plan.experts}, or raise experts",
-        )
-    if not 0 <= plan.noise < float("inf"):
-        raise UpcycleError(f"noise={plan.noise}", "a standard deviation is finite and at least 0", "try 0.01")
+    for key, problem, fix in problems(asked):
+        raise UpcycleError(f"{key}={getattr(asked, key)!r}", problem, fix)
+    layers = resolve_layers(asked.layers, sorted(widths))
+    for layer in layers:
+        _check_width(layer, widths[layer], asked.granularity)
+    filled = {
+        "noise": default_noise(asked.method) if asked.noise is None else float(asked.noise),
+        "router": asked.router or default_router(asked.granularity),
+        "layers": layers,
+        "shared_expert": bool(asked.shared_expert),
+        "renormalize": bool(asked.renormalize),
+    }
+    if asked.method == "drop":
+        filled["drop_ratio"] = asked.drop_ratio or default_drop_ratio(asked.experts)
+    return UpcyclePlan(**{**asdict(asked), **filled})
 
 
 def resolve_layers(wanted: str | Sequence[int], available: Sequence[int]) -> tuple[int, ...]:
@@ -91,13 +121,18 @@ def resolve_layers(wanted: str | Sequence[int], available: Sequence[int]) -> tup
         UpcycleError: an unknown choice, or an index without a dense FFN.
     """
     if isinstance(wanted, str):
-        _one_of("layers", wanted, LAYER_CHOICES, "a list of layer indices")
+        if wanted not in LAYER_CHOICES:
+            _, problem, fix = unknown_choice("layers", wanted, LAYER_CHOICES, "a list of layer indices")
+            raise UpcycleError(f"layers={wanted!r}", problem, fix)
         choices = {
             "all": available,
             "every-other": available[::2],
             "first-half": available[: (len(available) + 1) // 2],
         }
         return tuple(choices[wanted])
+    odd = [index for index in wanted if type(index) is not int]
+    if odd:
+        raise UpcycleError(f"layers={list(wanted)}", f"{odd[0]!r} is no layer index", "write whole numbers")
     missing = sorted(set(wanted) - set(available))
     if missing or not wanted:
         raise UpcycleError(
@@ -108,10 +143,11 @@ def resolve_layers(wanted: str | Sequence[int], available: Sequence[int]) -> tup
     return tuple(sorted(set(wanted)))
 
 
-def _one_of(name: str, value: str | None, known: Sequence[str | None], also: str | None = None) -> None:
-    if value in known:
-        return
-    names = [repr(item) for item in known] + ([also] if also else [])
-    near = closest(value, [item for item in known if item]) if isinstance(value, str) else None
-    fix = f"did you mean {near!r}?" if near else f"choose from {listing(names)}"
-    raise UpcycleError(f"{name}={value!r}", f"what exists is {listing(names)}", fix)
+def _check_width(layer: int, width: int, granularity: int) -> None:
+    if width % granularity:
+        divisors = [str(n) for n in range(1, min(width, 64) + 1) if width % n == 0]
+        raise UpcycleError(
+            f"granularity={granularity}",
+            f"the FFN of layer {layer} is {width} wide, which does not divide into {granularity} parts",
+            f"choose from {listing(divisors)}",
+        )

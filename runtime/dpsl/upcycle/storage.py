@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from dpsl.errors import UpcycleError
+from dpsl.upcycle.block import block_like
 from dpsl.upcycle.decoder import decoder_layers
-from dpsl.upcycle.plan import UpcyclePlan, check_plan
-from dpsl.upcycle.sparse import block_of_copies
+from dpsl.upcycle.plan import UpcyclePlan
 from priorlang.diagnostics.suggest import listing
 
 
@@ -57,7 +57,6 @@ def _load_upcycled(model_class: Any, folder: str, plan: UpcyclePlan, options: di
     embeddings. The subclass bears its parent's name, which transformers registers classes by, and is
     dropped at the end.
     """
-    check_plan(plan)
 
     def build(self: Any, config: Any, *args: Any, **kwargs: Any) -> None:
         model_class.__init__(self, config, *args, **kwargs)
@@ -91,5 +90,5 @@ def _load_upcycled(model_class: Any, folder: str, plan: UpcyclePlan, options: di
 @torch.no_grad()
 def _put_blocks(model: nn.Module, plan: UpcyclePlan) -> None:
     layers: Any = decoder_layers(model)
-    for index in plan.layers:
-        layers[index].mlp = block_of_copies(layers[index].mlp, plan)
+    for index in plan.routed:
+        layers[index].mlp = block_like(layers[index].mlp, plan.to_config())

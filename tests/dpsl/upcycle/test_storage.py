@@ -82,7 +82,7 @@ def test_wrong_folders_are_named(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(config))
     with pytest.raises(UpcycleError, match="do not have the shapes"):
         dpsl.upcycle.load_model(tmp_path)
-    config["upcycled"]["version"] = 2
+    config["upcycled"]["version"] = 1
     (tmp_path / "config.json").write_text(json.dumps(config))
-    with pytest.raises(UpcycleError, match="version 2"):
+    with pytest.raises(UpcycleError, match="version 1"):
         dpsl.upcycle.load_model(tmp_path)

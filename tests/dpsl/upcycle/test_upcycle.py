@@ -14,7 +14,7 @@ from dpsl.errors import UpcycleError
 from dpsl.upcycle import Receipt
 from dpsl.upcycle.block import UpcycledMoE
 
-FAMILIES = ("Qwen2", "Llama")
+FAMILIES = ("Qwen2", "Llama", "Phi3")
 
 
 def seeded(family: str = "Qwen2", **options: object) -> nn.Module:
@@ -144,15 +144,25 @@ def test_generate(family: str) -> None:
 
 WRONG: dict[str, tuple[dict[str, object], str]] = {
     "method": ({"method": "sparce"}, "did you mean 'sparse'"),
-    "method not built": ({"method": "drop"}, "what exists is 'sparse'"),
-    "scale": ({"scale": "he"}, "None, 'preserve'"),
-    "granularity": ({"granularity": 4}, "only 1"),
+    "scale": ({"scale": "half"}, "what exists is None, 'preserve', 'he', 'he-down'"),
+    "router": ({"router": "zero"}, "did you mean 'zeros'"),
+    "drop indices": ({"drop_indices": "share"}, "did you mean 'shared'"),
     "experts": ({"experts": 1, "top_k": 1}, "at least two"),
+    "experts as text": ({"experts": "4"}, "experts='4': it is a whole number"),
     "top_k": ({"experts": 4, "top_k": 5}, "1 up to 4"),
+    "parts of experts": ({"experts": 6, "granularity": 4, "top_k": 4}, "ask for a multiple of 4"),
+    "parts of the FFN": ({"experts": 10, "granularity": 5, "top_k": 5}, "48 wide.*choose from 1, 2, 3"),
+    "virtual groups": ({"experts": 16, "granularity": 4, "top_k": 6}, "top_k=8, or for router='normal'"),
     "noise": ({"noise": -1.0}, "standard deviation"),
+    "noise that is none": ({"noise": float("nan")}, "standard deviation"),
+    "router's deviation": ({"router_std": 0.0}, "`router: zeros`"),
+    "drop ratio": ({"method": "drop", "drop_ratio": 1.0}, "between 0 and 1"),
+    "drop ratio of another method": ({"drop_ratio": 0.5}, "'sparse' drops nothing"),
     "layers": ({"layers": [0, 9]}, "no dense FFN in layer 9"),
+    "layers as text": ({"layers": [0, "1"]}, "'1' is no layer index"),
     "no layers": ({"layers": []}, "no layer is named"),
     "layer choice": ({"layers": "every-othr"}, "did you mean 'every-other'"),
+    "seed": ({"seed": -1}, "seed=-1"),
 }
 
 

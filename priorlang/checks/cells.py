@@ -68,7 +68,12 @@ class CellErrors:
             if len(self.conflicts) >= MOST_CONFLICTS:
                 return
             cell = int(cells[int((active[first] & active[second]).argmax())])
-            rules = self.spec.rules[key[1]], self.spec.rules[key[2]]
+            # The exception is the rule that matches less, else the later one.
+            breadth_R = block.space.breadth
+            usual, exception = sorted(
+                key[1:], key=lambda rule: (-float(breadth_R[rule]), self.spec.rules[rule].span)
+            )
+            rules = self.spec.rules[usual], self.spec.rules[exception]
             where = witness(self.spec, block.layer, block.token_class(cell))
             self.conflicts[key] = _conflict(effect, rules, where)
 
@@ -130,15 +135,19 @@ class CellErrors:
 
 
 def _conflict(effect: str, rules: tuple[RuleSpec, RuleSpec], where: Witness) -> Finding:
+    """Of a usual rule and an exception."""
+    usual, exception = rules
     first, second = sorted(rules, key=lambda rule: rule.span)
     place, other = _effect_span(second, effect), _effect_span(first, effect)
     message = f"rules `{first.name}` and `{second.name}` write a different {effect} to the same cell"
     related = (Related(f"`{first.name}` writes its {effect} here", other),)
-    return Finding("conflict", Severity.ERROR, message, place, related, where, _override_fix(second, first))
+    return Finding(
+        "conflict", Severity.ERROR, message, place, related, where, _override_fix(exception, usual)
+    )
 
 
 def _override_fix(winner: RuleSpec, loser: RuleSpec) -> Fix:
-    """Let the later rule override the earlier one."""
+    """Let one rule override the other."""
     name = quoted(loser.name)
     message = f"if `{winner.name}` is the exception, write `overrides {name}` in it"
     if winner.span.file.endswith((".yaml", ".yml")):

@@ -107,9 +107,11 @@ def _fix(file: str, settings: Sequence[str], model_config: str | None, *, quiet:
     if source.is_yaml and is_training_file(source):
         remark(f"{file}: --fix mends prior files, and this is a training file", quiet=quiet)
         return
-    count = fix_file(source, _values(settings), _given(model_config))
-    if count:
-        remark(f"{file}: {count} {'fixes' if count > 1 else 'fix'} applied", quiet=quiet)
+    fixed = fix_file(source, _values(settings), _given(model_config))
+    if fixed.count:
+        remark(f"{file}: {_counted(fixed.count, 'fix', 'es')} applied", quiet=quiet)
+    for line in fixed.left:
+        remark(line, quiet=quiet)
 
 
 class _Asked(NamedTuple):

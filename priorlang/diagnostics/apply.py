@@ -21,7 +21,7 @@ def apply_fixes(file: str, text: str, findings: Iterable[Finding]) -> tuple[str,
     count = 0
     for finding in findings:
         fix = finding.fix
-        if fix is None or not fix.automatic or not fix.edits:
+        if fix is None or not fix.is_safe:
             continue
         if any(edit.span.file != file for edit in fix.edits):
             continue

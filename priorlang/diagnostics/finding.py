@@ -41,6 +41,11 @@ class Fix(Record):
     edits: tuple[Edit, ...] = ()
     automatic: bool = True
 
+    @property
+    def is_safe(self) -> bool:
+        """Whether `--fix` may apply it: it edits, and decides nothing."""
+        return self.automatic and bool(self.edits)
+
 
 class Finding(Record):
     """One thing wrong, or worth knowing, at one place.

@@ -60,7 +60,9 @@ def _one(finding: Finding, sources: Mapping[str, list[str]], style: Style) -> li
         cell = " ".join(f"{key}={value}" for key, value in finding.witness.items())
         lines.append(f"{' ' * gutter} = at the cell: {cell}")
     if finding.fix is not None:
-        lines.append(f"{' ' * gutter} = {style.paint('fix', '32')}: {finding.fix.message}")
+        # `--fix` applies a fix; help is for the author to judge.
+        word = style.paint("fix", "32") if finding.fix.is_safe else style.paint("help", "36")
+        lines.append(f"{' ' * gutter} = {word}: {finding.fix.message}")
     return lines
 
 

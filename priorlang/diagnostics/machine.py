@@ -41,7 +41,7 @@ def finding_json(finding: Finding) -> dict[str, Any]:
         else {
             "message": fix.message,
             "edits": [{"span": span_json(edit.span), "text": edit.text} for edit in fix.edits],
-            "automatic": fix.automatic,
+            "automatic": fix.is_safe,
         },
     }
 

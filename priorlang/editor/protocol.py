@@ -132,7 +132,7 @@ class Translator:
             finding.fix.message[:1].upper() + finding.fix.message[1:],
             kind=lsp.CodeActionKind.QuickFix,
             diagnostics=[self.diagnostic(finding)],
-            is_preferred=True,
+            is_preferred=finding.fix.is_safe,
             edit=self.workspace_edit(edits),
         )
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from priorlang.cli.fixing import fix_file
+from priorlang.cli.fixing import Fixed, fix_file
 from priorlang.diagnostics.apply import apply_fixes
 from priorlang.diagnostics.finding import Edit, Finding, Fix, Severity
 from priorlang.diagnostics.span import Position, Span
 from priorlang.phases import Prior
-from priorlang.syntax.source import read_source
+from priorlang.syntax.source import SourceFile, read_source
 
 
 def finding(*edits: tuple[int, int, int, str], automatic: bool = True) -> Finding:
@@ -48,7 +48,7 @@ def test_fixing_a_file_keeps_its_line_ends_and_mark(tmp_path: Path) -> None:
     file = tmp_path / "a.prior"
     text = HEAD + "default base 1 weight 0.01\nrule a: for task orc prefer 0 bye 1\n"
     file.write_bytes(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode())
-    assert fix_file(read_source(file), {}, None) == 2
+    assert fix_file(read_source(file), {}, None) == Fixed(2, ())
     fixed = file.read_bytes()
     assert (
         fixed
@@ -57,9 +57,19 @@ def test_fixing_a_file_keeps_its_line_ends_and_mark(tmp_path: Path) -> None:
     assert [finding.name for finding in Prior.read(file).findings] == ["starved-class"]
 
 
+def test_of_two_rules_the_one_that_matches_less_is_the_exception() -> None:
+    text = HEAD + "default base 1 weight 0.01\nrule a: for task ocr weight 0.1\nrule b: weight 0.2\n"
+    (conflict,) = Prior(SourceFile("a.prior", text)).findings
+    assert conflict.fix is not None
+    assert conflict.fix.message == "if `a` is the exception, write `overrides b` in it"
+
+
 def test_a_conflict_is_not_decided_for_the_author(tmp_path: Path) -> None:
     file = tmp_path / "a.prior"
     text = HEAD + "default base 1 weight 0.01\nrule a: for task ocr weight 0.1\nrule b: weight 0.2\n"
     file.write_text(text)
-    assert fix_file(read_source(file), {}, None) == 0
+    fixed = fix_file(read_source(file), {}, None)
+    assert fixed.count == 0
+    (line,) = fixed.left
+    assert line == f"{file}:6:9: conflict left: which way to mend it is yours to decide"
     assert file.read_text() == text

@@ -38,7 +38,7 @@ def chosen(logits_NK: Tensor, *, tables: bool, histogram: bool, learned: bool) -
         learned: α gets a gradient.
 
     Raises:
-        ValueError: DPSL_KERNELS names none.
+        ValueError: DPSL_KERNELS names none, or Triton where it cannot run.
     """
     wanted = os.environ.get(VARIABLE, "auto")
     if wanted not in ("auto", *get_args(Kernels)):
@@ -46,6 +46,11 @@ def chosen(logits_NK: Tensor, *, tables: bool, histogram: bool, learned: bool) -
     if not tables or not logits_NK.numel() or wanted == "torch":
         return "torch"
     on_gpu = logits_NK.device.type == "cuda"
+    if wanted == "triton" and not (_has_triton() and (on_gpu or os.environ.get("TRITON_INTERPRET") == "1")):
+        raise ValueError(
+            f"{VARIABLE}=triton needs the package triton, and logits on a GPU or TRITON_INTERPRET=1; these are on "
+            f"{logits_NK.device.type}: leave it at auto"
+        )
     if histogram and not learned and (wanted == "triton" or (wanted == "auto" and on_gpu and _has_triton())):
         return "triton"
     large = logits_NK.numel() >= WORTHWHILE and not on_gpu and _has_compiler()

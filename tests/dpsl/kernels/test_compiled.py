@@ -63,6 +63,10 @@ def test_the_kernels_of_a_call(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernels, "_has_compiler", lambda: False)
     assert chosen(large) == "torch"
     monkeypatch.setenv("DPSL_KERNELS", "triton")
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    with pytest.raises(ValueError, match="these are on cpu: leave it at auto"):
+        chosen(100)
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
     assert [chosen(1), chosen(0), chosen(1, histogram=False)] == ["triton", "torch", "torch"]
     assert [chosen(1, learned=True), chosen(1, tables=False)] == ["torch", "torch"]
     monkeypatch.setenv("DPSL_KERNELS", "fast")

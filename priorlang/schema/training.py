@@ -17,13 +17,14 @@ from priorlang.schema import DIALECT, Schema
 from priorlang.training.plan import (
     DataSource,
     ModelPlan,
-    RegularizerPlan,
     StagePlan,
     TrainingPlan,
+    UpcyclePlan,
 )
-from priorlang.training.upcycle import UpcyclePlan
+from priorlang.training.regularizers import REGULARIZERS
+from priorlang.training.strict import Strict
 
-_PARTS: tuple[type[BaseModel], ...] = (ModelPlan, UpcyclePlan, RegularizerPlan, DataSource, StagePlan)
+_PARTS: tuple[type[BaseModel], ...] = (ModelPlan, UpcyclePlan, *REGULARIZERS.values(), DataSource, StagePlan)
 _ONE_OR_MANY = ("train", "report_to", "regularizers", "data", "eval_data")
 _MEMBER: Schema = {"type": ["string", "integer"], "description": "A member of this attribute of the prior."}
 
@@ -88,10 +89,12 @@ def _default_of(key: str) -> Schema:
 
 def _definitions() -> dict[str, Schema]:
     found: dict[str, Schema] = {}
-    for part in (ModelPlan, UpcyclePlan, RegularizerPlan, DataSource):
+    for part in _PARTS[:-1]:
         schema = part.model_json_schema()
         schema.pop("$defs", None)
         found[part.__name__] = {**schema, "properties": _described(part, schema)}
+    for part in REGULARIZERS.values():
+        found[part.__name__]["required"] = ["type", *found[part.__name__].get("required", [])]
     # Any further key of a data source is an attribute of the prior.
     found["DataSource"]["additionalProperties"] = _MEMBER
     found["DataSource"]["properties"]["attributes"]["additionalProperties"] = _MEMBER
@@ -110,7 +113,15 @@ def _described(part: type[BaseModel], schema: Schema) -> dict[str, Schema]:
 
 
 def _docstrings(part: type[BaseModel]) -> dict[str, str]:
-    """The texts that stand below the fields of a class."""
+    """The texts that stand below the fields of a class and of those it inherits from."""
+    inherited = [base for base in part.__mro__[1:] if issubclass(base, Strict) and base is not Strict]
+    found: dict[str, str] = {}
+    for owner in (*reversed(inherited), part):
+        found |= _own_docstrings(owner)
+    return found
+
+
+def _own_docstrings(part: type[BaseModel]) -> dict[str, str]:
     (definition,) = ast.parse(textwrap.dedent(inspect.getsource(part))).body
     assert isinstance(definition, ast.ClassDef)
     found: dict[str, str] = {}

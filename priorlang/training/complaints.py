@@ -12,16 +12,15 @@ from priorlang.diagnostics.suggest import closest, listing
 from priorlang.training.plan import (
     RUN_KEYS,
     ModelPlan,
-    RegularizerPlan,
     StagePlan,
+    UpcyclePlan,
 )
-from priorlang.training.upcycle import UpcyclePlan
+from priorlang.training.regularizers import REGULARIZERS
 from priorlang.training.yaml_tree import Path, SourceTree
 
 PARTS: dict[str, type[BaseModel]] = {
     "model": ModelPlan,
     "upcycle": UpcyclePlan,
-    "regularizers": RegularizerPlan,
 }
 
 ELSEWHERE = {
@@ -43,6 +42,13 @@ def findings_of(
                 yield unknown_key(tree, path)
             case "missing":
                 yield missing_key(tree, path, str(complaint["loc"][-1]))
+            case "union_tag_not_found":
+                yield missing_key(tree, path, "type")
+            case "union_tag_invalid":
+                yield _unknown_type(tree, (*path, "type"))
+            case "model_attributes_type" if "regularizers" in path:
+                message = "a regularizer is a mapping: `{type: z_loss, coefficient: 0.001}`"
+                yield Finding("invalid-value", Severity.ERROR, message, tree.value_span(path))
             case _:
                 yield _invalid(tree, path, complaint)
 
@@ -55,14 +61,15 @@ def unknown_key(tree: SourceTree, path: Path) -> Finding:
         return Finding("unknown-key", Severity.ERROR, message, span)
     if key in ELSEWHERE and len(path) in (1, 3):
         return Finding("unknown-key", Severity.ERROR, f"unknown key `{key}`: {ELSEWHERE[key]}", span)
-    known = _known_keys(path)
+    known = _known_keys(path, tree)
     guess = closest(key, known)
     if guess:
         fix = Fix(f"write `{guess}`", (Edit(span, guess),))
         return Finding(
             "unknown-key", Severity.ERROR, f"unknown key `{key}`; did you mean `{guess}`?", span, fix=fix
         )
-    where = f"`{path[-2]}` has {listing(known)}" if len(path) > 1 and path[-2] in PARTS else None
+    part = _regularizer_type(path, tree) or (path[-2] if len(path) > 1 and path[-2] in PARTS else None)
+    where = f"`{part}` has {listing(known)}" if part else None
     advice = where or f"further arguments of transformers go under `training_arguments: {{{key}: …}}`"
     return Finding("unknown-key", Severity.ERROR, f"unknown key `{key}`; {advice}", span)
 
@@ -89,7 +96,8 @@ def _invalid(tree: SourceTree, path: Path, complaint: Any) -> Finding:
     shown = "" if isinstance(given, dict | list) else f", here it is `{given}`"
     fix = Fix(f"write `{guess}`", (Edit(span, guess),)) if guess else None
     name = "missing-file" if complaint["type"] == "missing-file" else "invalid-value"
-    return Finding(name, Severity.ERROR, f"`{key}` {reason}{shown}{hint}", span, fix=fix)
+    subject = "" if reason.startswith("`") else f"`{key}` "
+    return Finding(name, Severity.ERROR, f"{subject}{reason}{shown}{hint}", span, fix=fix)
 
 
 def _nearest_choice(given: str, choices: str) -> str | None:
@@ -97,7 +105,39 @@ def _nearest_choice(given: str, choices: str) -> str | None:
     return closest(given, choices.replace("'", "").replace(" or ", ", ").split(", "))
 
 
-def _known_keys(path: Path) -> list[str]:
+def _unknown_type(tree: SourceTree, path: Path) -> Finding:
+    """A regularizer of no known type."""
+    given, span = str(_value_at(path, tree)), tree.value_span(path)
+    guess = closest(given, REGULARIZERS)
+    hint = f"did you mean `{guess}`?" if guess else f"there are {listing(REGULARIZERS)}"
+    fix = Fix(f"write `{guess}`", (Edit(span, guess),)) if guess else None
+    return Finding(
+        "invalid-value", Severity.ERROR, f"no regularizer has the `type` `{given}`; {hint}", span, fix=fix
+    )
+
+
+def _regularizer_type(path: Path, tree: SourceTree) -> str | None:
+    """The type of the regularizer that a key at `path` belongs to; None where it belongs to none."""
+    place = next((at for at, step in enumerate(path[:-1]) if step == "regularizers"), None)
+    if place is None:
+        return None
+    entry = path[: place + 2] if len(path) > place + 2 else path[: place + 1]
+    kind = _value_at((*entry, "type"), tree)
+    return kind if isinstance(kind, str) and kind in REGULARIZERS else None
+
+
+def _value_at(path: Path, tree: SourceTree) -> Any:
+    """The plain value that stands at `path`; None where nothing does."""
+    value = tree.root
+    for step in path if path in tree.places else ():
+        value = value[step]
+    return value if path in tree.places else None
+
+
+def _known_keys(path: Path, tree: SourceTree) -> list[str]:
+    regularizer = _regularizer_type(path, tree)
+    if regularizer is not None:
+        return list(REGULARIZERS[regularizer].model_fields)
     names = [step for step in path[:-1] if isinstance(step, str)]
     if names and names[-1] in PARTS:
         return list(PARTS[names[-1]].model_fields)

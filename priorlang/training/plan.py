@@ -6,25 +6,14 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from priorlang.training.upcycle import UpcyclePlan
-
-PositiveInt = Annotated[int, Field(gt=0)]
-PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Fraction = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
-Layers = Literal["all"] | tuple[Annotated[int, Field(ge=0)], ...]
+from priorlang.training.regularizers import RegularizerPlan
+from priorlang.training.strict import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt, Strict
 
 ZERO_2: dict[str, Any] = {"zero_optimization": {"stage": 2}}
 """The paper's choice, and the default."""
-
-
-class Strict(BaseModel):
-    """A part of the file: immutable, and without room for unknown keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
 
 class ModelPlan(Strict):
@@ -34,12 +23,20 @@ class ModelPlan(Strict):
     seed: int = 0
 
 
-class RegularizerPlan(Strict):
-    """Another loss on the routers, beside the prior's."""
+class UpcyclePlan(Strict):
+    """How dense feed-forward layers become experts; see `dpsl.upcycle`."""
 
-    type: Literal["z_loss", "load_balance"]
-    coefficient: PositiveFloat
-    layers: Layers = "all"
+    method: Literal["sparse"] = "sparse"
+    experts: Annotated[int, Field(ge=2)] = 4
+    top_k: PositiveInt = 2
+    granularity: Literal[1] = 1
+    shared_expert: bool = True
+    noise: NonNegativeFloat = 0.01
+    """Standard deviation of the noise on each expert's copy."""
+    scale: Literal["preserve"] | None = None
+    """None: the paper's unnormalised sum; `preserve` keeps the dense model's function."""
+    layers: Literal["all", "every-other", "first-half"] | tuple[Annotated[int, Field(ge=0)], ...] = "all"
+    seed: int = 0
 
 
 class DataSource(Strict):
@@ -49,7 +46,7 @@ class DataSource(Strict):
     images: Path | None = None
     """The folder that the records' image paths start from; by default the folder of `path`."""
     name: str | None = None
-    attributes: dict[str, str] = {}
+    attributes: dict[str, str] = Field(default_factory=dict)
     """Attribute → member, for the records that say nothing themselves: `task: vqa`."""
 
     @model_validator(mode="before")
@@ -133,7 +130,7 @@ class StagePlan(Strict):
     data_seed: int | None = None
     dataloader_num_workers: Annotated[int, Field(ge=0)] = 0
     report_to: tuple[str, ...] = ()
-    training_arguments: dict[str, Any] = {}
+    training_arguments: dict[str, Any] = Field(default_factory=dict)
     """Any other field of `transformers.TrainingArguments`, passed through."""
 
     @field_validator("train", "report_to", "regularizers", "data", "eval_data", mode="before")

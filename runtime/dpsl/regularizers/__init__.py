@@ -1,10 +1,30 @@
-"""The other router losses: each a pure function of one layer's logits, in its own file.
+"""The other router losses: each a pure function of sums over a layer's tokens, in its own file.
 
-`terms.py` is the registry; `attach.py` hooks them to the routers of a live model, as `dpsl.attach` does the prior.
+router_sums   logits → the sums that every loss is a function of, and the gradient back
+load_balance, z_loss, entropy
+terms         options, as `priorlang.training.regularizers` lists them → functions
+whole_pass    all of them over all layers of a forward pass
+hook, live    on the routers of a live model, as `dpsl.attach` does the prior
 """
 
-from dpsl.regularizers.attach import Regularizers, attach_regularizers
+from dpsl.regularizers.attach import attach_regularizers
+from dpsl.regularizers.entropy import balance, confidence
+from dpsl.regularizers.live import Regularizers
 from dpsl.regularizers.load_balance import load_balance
+from dpsl.regularizers.router_sums import RouterSums, router_sums
 from dpsl.regularizers.z_loss import z_loss
+from priorlang.training.regularizers import Entropy, LoadBalance, ZLoss
 
-__all__ = ["Regularizers", "attach_regularizers", "load_balance", "z_loss"]
+__all__ = [
+    "Entropy",
+    "LoadBalance",
+    "Regularizers",
+    "RouterSums",
+    "ZLoss",
+    "attach_regularizers",
+    "balance",
+    "confidence",
+    "load_balance",
+    "router_sums",
+    "z_loss",
+]

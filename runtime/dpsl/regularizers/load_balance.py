@@ -1,30 +1,43 @@
-"""Load balance (Shazeer et al., arXiv 1701.06538; Fedus et al., arXiv 2101.03961), normalised: balanced is 1."""
+"""Load balance (Shazeer et al., arXiv 1701.06538; Fedus et al., arXiv 2101.03961), and whose definition is meant."""
 
 from __future__ import annotations
 
-import torch
+from typing import Literal, TypeAlias
+
 from torch import Tensor
 
+from dpsl.regularizers.router_sums import RouterSums
 
-def load_balance(logits_NK: Tensor, indices_Nk: Tensor, counted_N: Tensor) -> Tensor:
-    """K / (k·T) · Σ_i c_i · P_i over the T tokens that count.
+Reference: TypeAlias = Literal["hf", "switch", "deepspeed", "megatron"]
 
-    c_i is how many top-k slots expert i took (without gradient), P_i its mean probability. Balanced routing gives
-    1, collapse onto k experts with all the probability K / k. Other code bases scale it differently: transformers' is
-    k times this, over layers pooled.
+
+def load_balance(sums: RouterSums, reference: Reference | None = None) -> Tensor:
+    """K / (k·T) · Σ_i c_i · P_i over the T tokens that count: 1 where balanced, K / k on k experts alone.
+
+    c_i is how many top-k slots expert i took (without gradient), P_i its mean probability. References:
+
+        hf         K Σ (c/T) P, the tokens of all layers pooled: k where balanced
+        switch     K Σ f P, for k = 1: the normalised one
+        megatron   K / (k·T²) Σ c Σp: the normalised one
+        deepspeed  K Σ f P where f counts first choices alone, for k = 1 and 2; the normalised one above
 
     Args:
-        logits_NK: router logits before the softmax, N tokens, K experts.
-        indices_Nk: the chosen experts.
-        counted_N: False for padding.
+        sums: of the layers; with groups, each sequence counts alike.
+        reference: whose definition; None: the normalised one.
 
     Returns:
-        A scalar; 0 where no token counts.
+        [L], for `hf` [1]; 0 where no token counts.
     """
-    experts, top_k = logits_NK.shape[-1], indices_Nk.shape[-1]
-    tokens = counted_N.sum().clamp(min=1)
-    weight_Nk = counted_N[:, None].expand_as(indices_Nk).to(logits_NK.dtype)
-    count_K = torch.zeros(experts, dtype=logits_NK.dtype, device=logits_NK.device)
-    count_K = count_K.index_add(0, indices_Nk.flatten(), weight_Nk.flatten())
-    mean_K = logits_NK.softmax(-1).where(counted_N[:, None], 0.0).sum(0) / tokens
-    return experts / (top_k * tokens) * (count_K * mean_K).sum()
+    if reference == "hf":
+        sums = sums.pooled()
+    first_only = reference == "deepspeed" and sums.top_k <= _FIRST_CHOICES
+    taken_LGK = sums.first_LGK if first_only else sums.slots_LGK
+    balanced = 1 if first_only or reference == "hf" else sums.top_k
+    share_LGK = taken_LGK / sums.counted_LG[..., None].clamp(min=1)
+    mean_LGK = sums.probability_LGK / sums.tokens_LG[..., None].clamp(min=1)
+    value_LG = sums.experts / balanced * (share_LGK * mean_LGK).sum(-1)
+    return value_LG.sum(-1) / (sums.tokens_LG > 0).sum(-1).clamp(min=1)
+
+
+_FIRST_CHOICES = 2
+"""DeepSpeed's top1gating and top2gating count first choices, its topkgating all."""

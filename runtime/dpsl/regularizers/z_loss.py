@@ -4,16 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from dpsl.regularizers.router_sums import RouterSums
 
-def z_loss(logits_NK: Tensor, counted_N: Tensor) -> Tensor:
-    """The mean of logsumexp(z)² over the tokens that count.
 
-    Args:
-        logits_NK: router logits before the softmax, N tokens, K experts.
-        counted_N: False for padding.
-
-    Returns:
-        A scalar; 0 where no token counts.
-    """
-    square_N = logits_NK.logsumexp(-1).square()
-    return square_N.where(counted_N, 0.0).sum() / counted_N.sum().clamp(min=1)
+def z_loss(sums: RouterSums) -> Tensor:
+    """The mean of logsumexp(z)² over the tokens that count: [L]; 0 where none does."""
+    return sums.square_LG.sum(-1) / sums.tokens_LG.sum(-1).clamp(min=1)

@@ -7,6 +7,7 @@ from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from dpsl.regularizers import Regularizers
 from dpsl.train.console import Console
 
 
@@ -66,6 +67,25 @@ class ScheduleCallback(TrainerCallback):  # type: ignore[misc]
     ) -> None:
         """Set the factor on every weight."""
         self._shaper.set_progress(self._done + state.global_step, self._total)
+
+
+class RegularizerCallback(TrainerCallback):  # type: ignore[misc]
+    """Tells the regularizers how far the stage is, and when an optimizer step is done."""
+
+    def __init__(self, regularizers: Regularizers) -> None:
+        self._regularizers = regularizers
+
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Set the schedules."""
+        self._regularizers.set_progress(state.global_step, state.max_steps)
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Comes before the checkpoint of the step."""
+        self._regularizers.end_step()
 
 
 class EvaluationCallback(TrainerCallback):  # type: ignore[misc]

@@ -11,7 +11,6 @@ import torch
 from torch import nn
 
 from dpsl.regularizers import Regularizers, attach_regularizers
-from dpsl.regularizers.terms import Term
 from dpsl.shaper import attach
 from dpsl.train.arguments import training_arguments, zero_stage
 from dpsl.train.audit import Audit, print_audit
@@ -19,6 +18,7 @@ from dpsl.train.callbacks import (
     EvaluationCallback,
     FlowCallback,
     ProgressCallback,
+    RegularizerCallback,
     ScheduleCallback,
 )
 from dpsl.train.console import Console, number
@@ -144,15 +144,7 @@ def _attach(model: nn.Module, given: StageInput) -> Any:
 def _regularize(model: nn.Module, stage: StagePlan) -> Regularizers | None:
     if not stage.moe or not stage.regularizers:
         return None
-    return attach_regularizers(model, terms_of(stage))
-
-
-def terms_of(stage: StagePlan) -> list[Term]:
-    """The stage's regularizers as the engine takes them."""
-    return [
-        Term(plan.type, plan.coefficient, None if plan.layers == "all" else frozenset(plan.layers))
-        for plan in stage.regularizers
-    ]
+    return attach_regularizers(model, stage.regularizers)
 
 
 def _trainer(
@@ -185,6 +177,8 @@ def _trainer(
     )
     if shaper is not None:
         trainer.add_callback(ScheduleCallback(shaper, given.shaped_before, given.shaped_total))
+    if regularizers is not None:
+        trainer.add_callback(RegularizerCallback(regularizers))
     if shaper is not None and (stage.shape or regularizers is not None) and not folder.checkpoints():
         audit = Audit(shaper, regularizers, shapes=stage.shape, total=given.shaped_total)
         trainer.after_first_micro_step = partial(_audit, given, trainer, audit, console)

@@ -1,21 +1,34 @@
-"""Attached regularizers give the gradient of the plain sum of losses, at any accumulation."""
+"""Attached regularizers give the gradient of the plain sum of losses, at any accumulation and scope."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from bare_routers import EXPERTS, WIDTH, BareRouters, run_ranks
 from torch import Tensor, nn
 
 from dpsl.errors import AttachError
-from dpsl.regularizers import attach_regularizers
-from dpsl.regularizers.terms import Term
+from dpsl.regularizers import Entropy, LoadBalance, Regularizers, ZLoss, attach_regularizers, router_sums
+from dpsl.regularizers.router_sums import stacked
+from dpsl.regularizers.terms import LOSSES, named_terms
 from dpsl.routers.find import find_routers
 from dpsl.routers.output import chosen_experts, read_output
+from priorlang.training.regularizers import Loss
 from tests.dpsl.tiny_models import VOCABULARY, tiny
 
-TERMS = (Term("z_loss", 0.3), Term("load_balance", 0.7, frozenset({1})))
+SCHEDULE = ((0.0, 0.0), (1.0, 1.0))
+TERMS = (
+    ZLoss(coefficient=0.3),
+    LoadBalance(coefficient=0.7, layers=(1,)),
+    LoadBalance(coefficient=0.2, reference="hf", schedule=SCHEDULE),
+    LoadBalance(coefficient=0.4, scope="seq"),
+    Entropy(coefficient=0.5, part="confidence"),
+    Entropy(coefficient=0.1, part="balance"),
+)
+QUARTER = 0.25
 
 
 def batch(seed: int) -> dict[str, Tensor]:
@@ -32,34 +45,39 @@ def gradients(model: nn.Module) -> dict[str, Tensor]:
 def plainly(model: nn.Module, data: dict[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
     """The task loss plus every term, summed by hand from the routers' logits."""
     outputs: dict[int, Any] = {}
-    routers = find_routers(model)
     handles = [
         r.module.register_forward_hook(
             lambda _m, _i, out, r=r: outputs.__setitem__(r.layer, read_output(r, out))
         )
-        for r in routers
+        for r in find_routers(model)
     ]
     loss = model(**data).loss
     for handle in handles:
         handle.remove()
     counted_N = data["attention_mask"].bool().flatten()
-    values: dict[str, list[float]] = {}
-    for term in TERMS:
-        for layer, read in outputs.items():
-            if term.covers(layer):
-                value = term.value(read.recorded_NK.float(), chosen_experts(read, 2), counted_N)
-                loss = loss + term.coefficient * value
-                values.setdefault(term.name, []).append(value.item())
-    return loss, {name: sum(v) / len(v) for name, v in values.items()}
+    values: dict[str, float] = {}
+    for term in named_terms(TERMS):
+        sums = [
+            router_sums(
+                read.recorded_NK.float(), chosen_experts(read, 2), counted_N,
+                groups=3 if term.plan.scope == "seq" else 1,
+            )
+            for layer, read in outputs.items() if term.covers(layer)
+        ]  # fmt: skip
+        value_L = LOSSES[type(term.plan)](stacked(sums), term.plan)
+        loss = loss + term.plan.coefficient * (QUARTER if term.plan.schedule else 1.0) * value_L.sum()
+        values[term.name] = float(value_L.detach().mean())
+    return loss, values
 
 
 @pytest.mark.parametrize("kind", ["upcycled", "mixtral", "qwen2-moe"])
-@pytest.mark.parametrize("checkpointing", [False, True])
-def test_gradients_equal_the_plain_sum(kind: str, checkpointing: bool) -> None:
+@pytest.mark.parametrize("reentrant", [None, False, True])
+def test_gradients_equal_the_plain_sum(kind: str, reentrant: bool | None) -> None:
     plain, attached = tiny(kind), tiny(kind)
-    if checkpointing:
-        attached.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    if reentrant is not None:
+        attached.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": reentrant})
     regularizers = attach_regularizers(attached, TERMS)
+    regularizers.set_progress(1, 4)
     for seed in (1, 2):
         expected_loss, expected = plainly(plain, batch(seed))
         (expected_loss / 2).backward()
@@ -75,6 +93,115 @@ def test_gradients_equal_the_plain_sum(kind: str, checkpointing: bool) -> None:
     regularizers.detach()
 
 
-def test_a_layer_that_does_not_route_is_refused() -> None:
-    with pytest.raises(AttachError, match="layer 7 does not route"):
-        attach_regularizers(tiny("upcycled"), (Term("z_loss", 0.1, frozenset({7})),))
+def test_a_backward_pass_within_the_description_of_its_tokens() -> None:
+    model = tiny("mixtral")
+    regularizers = attach_regularizers(model, [ZLoss(coefficient=1.0)])
+    with regularizers.tokens(mask=batch(1)["attention_mask"]):
+        model(**batch(1)).loss.backward()
+    assert all(norms["z_loss"] > 0 for norms in regularizers.arrivals().values())
+
+
+@pytest.mark.parametrize(
+    ("terms", "message"),
+    [
+        ([ZLoss(coefficient=0.1, layers=(7,))], "layer 7 does not route"),
+        ([LoadBalance(coefficient=0.1, reference="switch")], "defined for one expert a token"),
+    ],
+)
+def test_what_does_not_fit_the_model_is_refused(terms: list[Loss], message: str) -> None:
+    with pytest.raises(AttachError, match=message):
+        attach_regularizers(tiny("upcycled"), terms)
+
+
+def test_training_without_a_description_of_its_tokens_is_refused() -> None:
+    model = tiny("mixtral")
+    attach_regularizers(model, [ZLoss(coefficient=0.1)])
+    with pytest.raises(AttachError, match="without a description of its tokens"):
+        model(**batch(1))
+
+
+def test_sequences_that_nobody_described_are_refused() -> None:
+    model = tiny("mixtral")
+    regularizers = attach_regularizers(model, [LoadBalance(coefficient=0.1, scope="seq")])
+    with pytest.raises(AttachError, match="which tokens are one sequence"), regularizers.tokens():
+        model(**batch(1))
+
+
+def test_a_schedule_wants_to_know_where_training_is() -> None:
+    model = tiny("mixtral")
+    regularizers = attach_regularizers(model, [ZLoss(coefficient=0.1, schedule=SCHEDULE)])
+    with pytest.raises(AttachError, match="set_progress"), regularizers.tokens():
+        model(**batch(1))
+
+
+# Two ranks of the global scope are one process with the tokens of both.
+
+GLOBAL = (
+    LoadBalance(coefficient=0.7, scope="global"),
+    LoadBalance(coefficient=0.3, reference="hf", scope="global"),
+    ZLoss(coefficient=0.2, scope="global"),
+    Entropy(coefficient=0.5, part="balance", scope="global"),
+)
+TOKENS = (24, 40)
+
+
+def hidden_of(rank: int) -> Tensor:
+    return torch.randn(TOKENS[rank], WIDTH, generator=torch.Generator().manual_seed(rank))
+
+
+def regularized(hidden_NH: Tensor) -> tuple[BareRouters, Regularizers]:
+    model = BareRouters()
+    regularizers = attach_regularizers(model, GLOBAL)
+    with regularizers.tokens():
+        model(hidden_NH.requires_grad_())["loss"].backward()
+    return model, regularizers
+
+
+def on_a_rank(rank: int, folder: Path) -> None:
+    model, regularizers = regularized(hidden_of(rank))
+    found = {"gradients": model.averaged_gradients(), "metrics": regularizers.metrics(across_ranks=True)}
+    if rank == 0:
+        torch.save(found, folder / "found.pt")
+
+
+def test_two_ranks_of_the_global_scope_are_one_batch(tmp_path: Path) -> None:
+    run_ranks(on_a_rank, 2, tmp_path)
+    found = torch.load(tmp_path / "found.pt")
+    model, regularizers = regularized(torch.cat([hidden_of(0), hidden_of(1)]))
+    for gradient, layer in zip(found["gradients"], model.layers, strict=True):
+        assert layer.weight.grad.abs().max() > 1e-4
+        torch.testing.assert_close(gradient, layer.weight.grad, rtol=1e-5, atol=1e-7)
+    assert found["metrics"] == pytest.approx(regularizers.metrics(), rel=1e-6)
+
+
+def test_counts_of_the_global_scope_are_of_the_optimizer_step() -> None:
+    model = BareRouters()
+    regularizers = attach_regularizers(model, [LoadBalance(coefficient=1.0, scope="global")])
+    one_NH, two_NH = hidden_of(0), hidden_of(1)
+
+    def value(hidden_NH: Tensor) -> float:
+        with regularizers.tokens():
+            model(hidden_NH)
+        return regularizers.metrics()["load_balance"]
+
+    value(one_NH)
+    among_both = value(two_NH)
+    regularizers.end_step()
+    alone = value(two_NH)
+    regularizers.detach()
+
+    def slots(hidden_NH: Tensor, layer: int) -> Tensor:
+        chosen = model.layers[layer](hidden_NH)[2]
+        return torch.bincount(chosen.flatten(), minlength=EXPERTS)
+
+    def by_hand(carried: int) -> float:
+        total = 0.0
+        for layer, router in enumerate(model.layers):
+            mean_K = router(two_NH)[0].detach().softmax(-1).mean(0)
+            both = slots(two_NH, layer) + carried * slots(one_NH, layer)
+            total += float(EXPERTS / 2 * (both / both.sum() * 2 * mean_K).sum()) / len(model.layers)
+        return total
+
+    assert among_both == pytest.approx(by_hand(1), rel=1e-5)
+    assert alone == pytest.approx(by_hand(0), rel=1e-5)
+    assert abs(among_both - alone) > 1e-3

@@ -1,0 +1,78 @@
+"""What regularizers do at one router, each time it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from dpsl.errors import AttachError
+from dpsl.regularizers.router_sums import RouterTokens, tokens_of
+from dpsl.routers.found import FoundRouter, Scoring
+from dpsl.routers.output import (
+    RouterOutput,
+    chosen_experts,
+    effective_logits,
+    infer_scoring,
+    read_output,
+    with_combined,
+)
+from dpsl.shaping.attachment import attach_gradient
+from dpsl.shaping.micro_step import MicroStep
+from dpsl.shaping.passes import ForwardPasses
+from dpsl.shaping.recompute import in_backward
+
+Collect = Callable[[MicroStep, int, Tensor, RouterTokens], None]
+
+
+@dataclass(eq=False)
+class RegularizerHook:
+    """A forward hook: hand the router's tokens over, and attach the gradient that will have come of them.
+
+    Attributes:
+        router: whose output comes in.
+        passes: which forward pass this is.
+        collect: is given the micro-step, the layer, its logits and tokens, once for each forward pass.
+    """
+
+    router: FoundRouter
+    passes: ForwardPasses
+    collect: Collect
+
+    def __post_init__(self) -> None:
+        self._scoring = self.router.scoring
+
+    def __call__(self, module: nn.Module, _args: Any, output: Any) -> Any:
+        """The output, with the terms' gradient attached to what the experts are combined with."""
+        layer = self.router.layer
+        if in_backward():
+            read, logits_NK = self._read(output)
+            again = self.passes.recomputed(layer, logits_NK.detach())
+            return output if again is None else self._attached(again, output, read, logits_NK)
+        step = self.passes.first(layer)
+        if step is None and module.training:
+            raise AttachError(
+                self.router.place,
+                "a training step without a description of its tokens",
+                "run the model inside `with regularizers.tokens(mask=…):`, or detach the regularizers",
+            )
+        if step is None or not step.shapes:
+            return output
+        read, logits_NK = self._read(output)
+        fixed_NK = logits_NK.detach()
+        counted_N = step.classes.of_tokens(len(fixed_NK), fixed_NK.device) >= 0
+        indices_Nk = chosen_experts(read, self.router.top_k or 1)
+        self.collect(step, layer, fixed_NK, tokens_of(fixed_NK, indices_Nk, counted_N))
+        return self._attached(step, output, read, logits_NK)
+
+    def _attached(self, step: MicroStep, output: Any, read: RouterOutput, logits_NK: Tensor) -> Any:
+        combined = attach_gradient(read.combined, logits_NK, step, self.router.layer, self.router.place)
+        return with_combined(output, read, combined)
+
+    def _read(self, output: Any) -> tuple[RouterOutput, Tensor]:
+        read = read_output(self.router, output)
+        if self._scoring is None:
+            self._scoring = infer_scoring(read, self.router.top_k or 1)
+        return read, effective_logits(read.recorded_NK, self._scoring or Scoring.SOFTMAX)

@@ -19,10 +19,10 @@ from priorlang.training.plan import (
     ModelPlan,
     StagePlan,
     TrainingPlan,
-    UpcyclePlan,
 )
 from priorlang.training.regularizers import REGULARIZERS
 from priorlang.training.strict import Strict
+from priorlang.training.upcycle import UpcyclePlan
 
 _PARTS: tuple[type[BaseModel], ...] = (ModelPlan, UpcyclePlan, *REGULARIZERS.values(), DataSource, StagePlan)
 _ONE_OR_MANY = ("train", "report_to", "regularizers", "data", "eval_data")

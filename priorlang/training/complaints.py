@@ -13,9 +13,9 @@ from priorlang.training.plan import (
     RUN_KEYS,
     ModelPlan,
     StagePlan,
-    UpcyclePlan,
 )
 from priorlang.training.regularizers import REGULARIZERS
+from priorlang.training.upcycle import UpcyclePlan
 from priorlang.training.yaml_tree import Path, SourceTree
 
 PARTS: dict[str, type[BaseModel]] = {

@@ -10,7 +10,14 @@ from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from priorlang.training.regularizers import RegularizerPlan
-from priorlang.training.strict import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt, Strict
+from priorlang.training.strict import (
+    Fraction,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    Strict,
+)
+from priorlang.training.upcycle import UpcyclePlan
 
 ZERO_2: dict[str, Any] = {"zero_optimization": {"stage": 2}}
 """The paper's choice, and the default."""
@@ -20,22 +27,6 @@ class ModelPlan(Strict):
     """A model from scratch: a transformers config, and the seed of its weights."""
 
     config: Path
-    seed: int = 0
-
-
-class UpcyclePlan(Strict):
-    """How dense feed-forward layers become experts; see `dpsl.upcycle`."""
-
-    method: Literal["sparse"] = "sparse"
-    experts: Annotated[int, Field(ge=2)] = 4
-    top_k: PositiveInt = 2
-    granularity: Literal[1] = 1
-    shared_expert: bool = True
-    noise: NonNegativeFloat = 0.01
-    """Standard deviation of the noise on each expert's copy."""
-    scale: Literal["preserve"] | None = None
-    """None: the paper's unnormalised sum; `preserve` keeps the dense model's function."""
-    layers: Literal["all", "every-other", "first-half"] | tuple[Annotated[int, Field(ge=0)], ...] = "all"
     seed: int = 0
 
 

@@ -10,7 +10,7 @@ from typing import Literal
 
 from priorlang.diagnostics.registry import REGISTRY
 from priorlang.diagnostics.span import Position, Span
-from priorlang.editor.expected import expected_after, keywords_among
+from priorlang.editor.expected import expected_after, keywords_among, spent_clauses
 from priorlang.editor.glossary import KEYWORD_MEANINGS, MEASURE_MEANINGS, SETTING_MEANINGS
 from priorlang.editor.occurrences import Occurrence, Symbol
 from priorlang.editor.places import Lines
@@ -76,7 +76,10 @@ def _after(
     declared = _declared_by(words)
     names = [item for item in _names_of(workspace, source, span) if item.symbol != declared]
     yield from _names_and_parameters(workspace, source, names, role, expected, span)
+    spent = spent_clauses(words)
     for keyword in _keywords(expected, role, statements=True):
+        if keyword in spent:
+            continue
         if keyword != "priorlang":
             yield Completion(keyword, keyword, span, "keyword", KEYWORD_MEANINGS[keyword])
         elif at_top:

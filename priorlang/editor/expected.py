@@ -9,7 +9,8 @@ from priorlang.syntax.keywords import KEYWORDS, STATEMENT_KEYWORDS
 from priorlang.syntax.parser import END, Reading
 
 MAXIMUM_MISTAKES = 20
-_CLAUSES = frozenset({"FOR", "BASE", "PREFER", "AVOID", "WEIGHT", "UNSHAPED", "SPLIT"})
+_EFFECTS = frozenset({"BASE", "PREFER", "AVOID", "WEIGHT", "UNSHAPED", "SPLIT"})
+_CLAUSES = _EFFECTS | {"FOR"}
 
 
 def expected_after(words: Iterable[Word], symbol: str = "fragment") -> frozenset[str]:
@@ -30,6 +31,22 @@ def expected_after(words: Iterable[Word], symbol: str = "fragment") -> frozenset
         else:
             return reading.accepts()
     return frozenset()
+
+
+def spent_clauses(words: Iterable[Word]) -> frozenset[str]:
+    """The clauses that the grammar would take after these words of a rule or a default, and the compiler would not."""
+    kinds = [word.kind for word in words]
+    if not kinds or kinds[0] not in {"RULE", "DEFAULT"}:
+        return frozenset()
+    stated = _EFFECTS.intersection(kinds)
+    spent = {"BASE", "WEIGHT"} & stated
+    if "UNSHAPED" in stated:
+        spent |= _EFFECTS
+    elif stated:
+        spent |= {"UNSHAPED"}
+    if kinds[0] == "DEFAULT":
+        spent |= {"PREFER", "AVOID"}
+    return frozenset(kind.lower() for kind in spent)
 
 
 def keywords_among(terminals: frozenset[str], *, statements: bool) -> list[str]:

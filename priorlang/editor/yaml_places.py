@@ -175,7 +175,7 @@ def _in_statement(keyword: str, path: tuple[str, ...], *, is_key: bool) -> Asked
         case "param", (_, *rest):
             return Phrase("param x =", "number" if rest else "value")
         case "default", ():
-            return Words(EFFECTS)
+            return Words(tuple(effect for effect in EFFECTS if effect not in {"prefer", "avoid"}))
         case "default", (effect, *rest):
             return _in_effect(effect, tuple(rest), is_key=is_key)
         case "rule", (_,):

@@ -39,7 +39,7 @@ CASES: dict[str, tuple[tuple[str, str], tuple[str, str], int, tuple[str, ...]]] 
     "prior-layers": (("", ""), ("layers = 4", "layers = 6"), 1, ("layers", "6", "4")),
     "attribute": (("", ""), ("attribute modality", ATTRIBUTE), 1, ("task", "`unknown`")),
     "fewer-experts": (("experts: 4", "experts: 1"), ("", ""), 1, ("train.yaml:4", "experts")),
-    "top-k": (("top_k: 2", "top_k: 5"), ("", ""), 1, ("train.yaml:4", "top_k = 5")),
+    "top-k": (("top_k: 2", "top_k: 5"), ("", ""), 1, ("train.yaml:4", "`top_k` is 5")),
     "unknown-key": (("learning_rate:", "lerning_rate:"), ("", ""), 1, ("did you mean `learning_rate`",)),
     "part": (("train: [projector]", "train: [projecter]"), ("", ""), 1, ("did you mean `projector`",)),
     "argument": (("save_steps: 2", "training_arguments: {adam_epsilom: 1}"), ("", ""), 1, ("`adam_epsilon`",)),

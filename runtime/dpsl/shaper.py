@@ -293,11 +293,23 @@ class Shaper:
     def arrivals(self) -> tuple[Arrival, ...]:
         """For each router, the shaping gradient that the latest forward pass got in its backward pass."""
         step = self._passes.latest
-        norms = {layer: float(norm) for layer, norm in step.arrived.items()} if step is not None else {}
         scale = float(step.scale) if step is not None and step.scale is not None else None
+        arrived = self.arrived_gradients()
         return tuple(
-            Arrival(router.layer, router.name, norms.get(router.layer), scale) for router in self.routers
+            Arrival(
+                router.layer,
+                router.name,
+                float(arrived[router.layer].norm()) if router.layer in arrived else None,
+                scale,
+            )
+            for router in self.routers
         )
+
+    def arrived_gradients(self) -> dict[int, Tensor]:
+        """By layer, the shaping gradient [N, K] that the latest forward pass got in its backward pass."""
+        step = self._passes.latest
+        found = {layer: step.arrived_gradient(layer) for layer in step.arrived} if step is not None else {}
+        return {layer: gradient_NK for layer, gradient_NK in found.items() if gradient_NK is not None}
 
     def _shapes_now(self, shaped: bool) -> bool:
         return shaped and self.schedule_factor() != 0

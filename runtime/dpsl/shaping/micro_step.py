@@ -20,7 +20,8 @@ from dpsl.shaping.token_classes import TokenClasses
 
 OnEnd: TypeAlias = "Callable[[MicroStep, Sequence[SeenLayer]], None]"
 
-_FINGERPRINT_ROWS = 8
+FINGERPRINT_ROWS = 8
+"""Tokens of a layer by whose logits its recomputation is recognised."""
 
 
 class MicroStep:
@@ -40,8 +41,8 @@ class MicroStep:
         self.seen: set[int] = set()
         self.expected: set[int] = set()
         """Layers whose graph waits for a gradient."""
-        self.arrived: dict[int, Tensor] = {}
-        """Layers whose gradient was handed over: its norm."""
+        self.arrived: set[int] = set()
+        """Layers whose gradient was handed over."""
         self.scale: Tensor | None = None
         self._gradient_NK: dict[int, Tensor] = {}
         self._fingerprint: dict[int, Tensor] = {}
@@ -58,9 +59,11 @@ class MicroStep:
             self._on_end(self, layers)
 
     def keep(self, layer: int, logits_NK: Tensor, gradient_NK: Tensor) -> None:
-        """Keep a layer's gradient for the backward pass, and what its recomputation is recognised by."""
+        """Keep a layer's gradient for the backward pass, and the first of its logits, to know its recomputation by."""
         self._gradient_NK[layer] = gradient_NK
-        self._fingerprint[layer] = logits_NK[:_FINGERPRINT_ROWS].detach().clone()
+        rows = logits_NK[:FINGERPRINT_ROWS].detach()
+        # No view, which would keep all of the logits.
+        self._fingerprint[layer] = rows.clone() if len(rows) < len(logits_NK) else rows
 
     def gradient_of(self, layer: int) -> Tensor | None:
         """[N, K], the gradient of the shaping term by the layer's logits, before any scale."""
@@ -69,7 +72,7 @@ class MicroStep:
 
     def distance(self, layer: int, logits_NK: Tensor) -> float:
         """How far logits are from those that this micro-step saw in a layer."""
-        return float((self._fingerprint[layer] - logits_NK[:_FINGERPRINT_ROWS]).abs().max())
+        return float((self._fingerprint[layer] - logits_NK[:FINGERPRINT_ROWS]).abs().max())
 
     def bind(self, loss: Tensor, factor: float) -> None:
         """Take the scale from the gradient that will arrive at `loss`; a later binding replaces this one."""
@@ -95,10 +98,16 @@ class MicroStep:
                 "call shaper.scale_with(loss) on the loss you differentiate, as the model returned none",
             )
         self.end()
+        self.arrived.add(layer)
         gradient_NK = self._gradient_NK[layer]
-        gradient_NK = gradient_NK * self.scale.to(gradient_NK.device, gradient_NK.dtype)
-        self.arrived[layer] = gradient_NK.detach().norm()
-        return gradient_NK
+        return gradient_NK * self.scale.to(gradient_NK.device, gradient_NK.dtype)
+
+    def arrived_gradient(self, layer: int) -> Tensor | None:
+        """What the layer's router was handed; None: nothing yet."""
+        if layer not in self.arrived or self.scale is None:
+            return None
+        gradient_NK = self._gradient_NK[layer]
+        return gradient_NK * self.scale.to(gradient_NK.device, gradient_NK.dtype)
 
 
 def recomputed_step(steps: Iterable[MicroStep], layer: int, logits_NK: Tensor) -> MicroStep | None:

@@ -106,7 +106,7 @@ class ForwardPasses:
         if self._delivered or step is None or step.scale is None:
             return
         self._delivered = True
-        if missed := sorted(step.expected - set(step.arrived)):
+        if missed := sorted(step.expected - step.arrived):
             raise AttachError(
                 f"layer {missed[0]}",
                 "no gradient passed its router: the experts are not combined with anything in its output",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -46,12 +47,11 @@ class RoutedTokens:
     def joined(cls, layers: Sequence[SeenLayer]) -> RoutedTokens:
         """Layers put together; at least one."""
         device = layers[0].logits_NK.device
-        place_N = [seen.class_N.new_full((len(seen.class_N),), seen.place) for seen in layers]
         return cls(
             _joined([seen.logits_NK for seen in layers], device),
             _joined([seen.indices_Nk for seen in layers], device),
             _joined([seen.class_N for seen in layers], device),
-            _joined(place_N, device),
+            _places(tuple((seen.place, len(seen.class_N)) for seen in layers), device),
         )
 
     def __getitem__(self, some: slice) -> RoutedTokens:
@@ -73,3 +73,22 @@ class RoutedTokens:
 
 def _joined(parts: Sequence[Tensor], device: torch.device) -> Tensor:
     return torch.cat([part.to(device) for part in parts])
+
+
+@lru_cache(maxsize=4)
+def _places(layers: tuple[tuple[int, int], ...], device: torch.device) -> Tensor:
+    """The place of each token's layer, of layers given by place and tokens; passes are mostly alike."""
+    place_L, tokens_L = torch.tensor(layers).T
+    place_N: Tensor = place_L.repeat_interleave(tokens_L)
+    return place_N.to(device)
+
+
+@lru_cache(maxsize=4)
+def first_rows(tokens_L: tuple[int, ...], most: int, device: torch.device) -> Tensor:
+    """Where the first tokens of each layer stand, up to so many of each."""
+    start_L = torch.tensor((0, *tokens_L)).cumsum(0).tolist()
+    rows = [
+        torch.arange(start, start + min(most, tokens))
+        for start, tokens in zip(start_L, tokens_L, strict=False)
+    ]
+    return torch.cat(rows).to(device)

@@ -14,9 +14,9 @@ from dpsl.shaping.accumulator import RoutingAccumulator, log_scores
 from dpsl.shaping.cdf_memory import CdfMemory
 from dpsl.shaping.layout import TableLayout
 from dpsl.shaping.metrics import RoutingMetrics
-from dpsl.shaping.micro_step import MicroStep
+from dpsl.shaping.micro_step import FINGERPRINT_ROWS, MicroStep
 from dpsl.shaping.prior_loss import PriorLoss
-from dpsl.shaping.routed_tokens import RoutedTokens, SeenLayer
+from dpsl.shaping.routed_tokens import RoutedTokens, SeenLayer, first_rows
 
 
 class WholePass:
@@ -76,11 +76,14 @@ class WholePass:
         carried = self._memory.carried()
         result = self._loss.of_pass(tokens, factor, carried)
         self._memory.keep(result.histogram)
-        gradients = torch.split(result.gradient_NK, [len(seen.class_N) for seen in layers])
-        for seen, gradient_NK in zip(layers, gradients, strict=True):
+        sizes = tuple(len(seen.class_N) for seen in layers)
+        rows = first_rows(sizes, FINGERPRINT_ROWS, tokens.logits_NK.device)
+        firsts = torch.split(tokens.logits_NK[rows], [min(size, FINGERPRINT_ROWS) for size in sizes])
+        gradients = torch.split(result.gradient_NK, list(sizes))
+        for seen, first_NK, gradient_NK in zip(layers, firsts, gradients, strict=True):
             if seen.place in self._layout.shaped:
-                layer = self._routers[seen.place].layer
-                step.keep(layer, seen.logits_NK, gradient_NK.to(seen.logits_NK.device))
+                device = seen.logits_NK.device
+                step.keep(self._routers[seen.place].layer, first_NK.to(device), gradient_NK.to(device))
         self._metrics.add_shaping(result, factor, carried.passes, {seen.place for seen in layers})
 
     def _warn_once(self, layers: Sequence[SeenLayer]) -> None:

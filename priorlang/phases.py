@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from priorlang.checks import Checked, Evidence, check_cells, check_spec
 from priorlang.diagnostics.finding import Finding, PriorError, Severity
-from priorlang.semantics.allow import allowed, idle
+from priorlang.semantics.allow import BY_BATCH, BY_SHARES, allowed, idle
 from priorlang.semantics.exact import ExactValue
 from priorlang.semantics.imports import Program, load_program
 from priorlang.semantics.resolve import resolve
@@ -136,10 +136,20 @@ class Prior:
         findings = [*parsed, *resolved, *self._checked.findings]
         spec = self._resolved[0]
         if spec is not None:
-            unused = [] if self.settings or _errors(findings) else idle(spec, findings)
-            findings = [*allowed(spec, findings), *unused]
+            findings = [*allowed(spec, findings), *self._idle(spec, findings)]
         distinct = {(item.name, item.span, item.message): item for item in findings}
         return tuple(sorted(distinct.values(), key=lambda item: item.span))
+
+    def _idle(self, spec: Spec, findings: list[Finding]) -> list[Finding]:
+        """The `allow` lines that silence nothing, of the opinions that could be formed."""
+        if self.settings or _errors(findings):
+            return []
+        found = idle(spec, findings)
+        if self.evidence.shares is not None or spec.class_count == 1:
+            found += idle(spec, findings, BY_SHARES, "these token shares")
+            if self.evidence.batch_tokens is not None:
+                found += idle(spec, findings, BY_BATCH, "batches of this size")
+        return found
 
     @property
     def spec(self) -> Spec:

@@ -18,14 +18,16 @@ def hold_to_routing(prior: Prior, run: str) -> tuple[list[Finding], str, dict[st
     """
     from priorlang.checks.routing import check_routing
     from priorlang.routing.run import read_run_routing
-    from priorlang.semantics.allow import silenced
+    from priorlang.semantics.allow import idle, silenced
 
     try:
         routing = read_run_routing(run)
         found = check_routing(prior.spec, prior.table, routing)
     except PriorError as error:
         return list(error.findings), "", None
+    judged = frozenset({"not-attained" if routing.shaped else "prior-mismatch"})
     kept = [finding for finding in found.findings if not silenced(prior.spec, finding)]
+    kept += idle(prior.spec, list(found.findings), judged, "the routing of this run")
     document = {
         "run": routing.place,
         "stage": routing.stage,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -12,6 +13,7 @@ from priorlang.diagnostics.finding import Finding, PriorError, Severity
 from priorlang.diagnostics.human import summary
 
 if TYPE_CHECKING:
+    from priorlang.diagnostics.span import Span
     from priorlang.model_config import GivenModel
     from priorlang.phases import Given, Prior
     from priorlang.semantics.exact import ExactValue
@@ -209,16 +211,30 @@ def _check_training(file: str, asked: _Asked) -> _Checked:
 
 
 def _joined(line: str, parts: list[_Checked]) -> _Checked:
-    """What several stages came to; what is the same in two of them is said once."""
-    findings = {(found.name, found.span, found.message): found for part in parts for found in part.findings}
+    """What several stages came to; what is the same in two of them is said once.
+
+    An `allow` that is of use in one of them is not idle.
+    """
+    findings: dict[tuple[str, Span, str], Finding] = {}
+    times: Counter[tuple[str, Span, str]] = Counter()
+    for part in parts:
+        said = {(found.name, found.span, found.message): found for found in part.findings}
+        findings.update(said)
+        times.update(said)
     return _Checked(
-        list(findings.values()),
+        [found for key, found in findings.items() if times[key] == len(parts) or not _is_idle(found)],
         {name: text for part in parts for name, text in part.sources.items()},
         (line, *(remark for part in parts for remark in part.lines)),
         tuple(document for part in parts for document in part.routing),
         tuple(table for part in parts for table in part.tables),
         tuple(document for part in parts for document in part.moves),
     )
+
+
+def _is_idle(found: Finding) -> bool:
+    from priorlang.semantics.allow import IDLE
+
+    return found.message.startswith(IDLE)
 
 
 def _evidence(shares: str | None, batch_tokens: float | None) -> Given:

@@ -8,21 +8,39 @@ from priorlang.diagnostics.suggest import closest
 from priorlang.semantics.spec import Spec
 from priorlang.syntax.tree import Allow, Name
 
-JUDGED = frozenset({"unknown-by-negation", "contested-expert", "extreme-alpha", "weak-preference"})
+BY_FILE = frozenset(
+    {
+        *("unknown-by-negation", "contested-expert", "uncovered-class", "extreme-alpha", "coarse-marginal"),
+        *("weak-preference", "starved-class"),
+    }
+)
 """Opinions that stand on the file alone. The others stand on shares or routing too, which differ from run to run."""
+BY_SHARES = frozenset({"load-imbalance", "shortfall", "unseen-class"})
+BY_BATCH = frozenset({"small-population"})
+IDLE = "this `allow` silences nothing"
 
 
-def idle(spec: Spec, findings: list[Finding]) -> list[Finding]:
-    """`unused-name` for each `allow` of a `JUDGED` opinion that silences none of all findings about a prior."""
+def idle(
+    spec: Spec, findings: list[Finding], judged: frozenset[str] = BY_FILE, given: str = ""
+) -> list[Finding]:
+    """`unused-name` for each `allow` of an opinion that silences none of all findings about a prior.
+
+    Args:
+        spec: the prior.
+        findings: every finding, before any is silenced.
+        judged: the opinions that were formed.
+        given: what they stand on beside the file, `these token shares`. Such an `allow` may be for another run,
+            so it is a remark and no warning.
+    """
     return [
         Finding(
             "unused-name",
-            Severity.WARNING,
-            f"this `allow` silences nothing: there is no `{statement.finding.text}` here",
+            Severity.INFO if given else Severity.WARNING,
+            f"{IDLE}: there is no `{statement.finding.text}` {f'with {given}' if given else 'here'}",
             statement.finding.span,
         )
         for statement in spec.allows
-        if statement.finding.text in JUDGED
+        if statement.finding.text in judged
         and not any(_silences(spec, statement, finding) for finding in findings)
     ]
 

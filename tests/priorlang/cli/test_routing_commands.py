@@ -92,6 +92,13 @@ def test_allow_silences() -> None:
     assert finding["span"]["start"]["line"] == 6
 
 
+def test_an_allow_that_this_run_has_no_use_for_is_a_remark() -> None:
+    Path("a.prior").write_text(f'{TEXT}allow not-attained because "not yet"\n')
+    for name, found in (("attained", ["info"]), ("off", []), ("before", ["warning"])):
+        document = json.loads(run("validate", "a.prior", "--routing", name, "--format", "json").stdout)
+        assert [finding["severity"] for finding in document["findings"]][:1] == found, name
+
+
 def test_a_run_that_does_not_fit_is_usage() -> None:
     Path("b.prior").write_text(TEXT.replace("experts = 4", "experts = 8"))
     Path("c.prior").write_text(TEXT + "rule broken: prefer 99 by 1\n")

@@ -80,3 +80,20 @@ def test_sensitivity_in_words_and_as_a_document() -> None:
     (document,) = json.loads(run(file, "--sensitivity", *shares, "--format", "json")[1])["sensitivity"]
     assert [number["name"] for number in document["numbers"]] == ["$boost", "$base"]
     assert document["numbers"][0]["load"]["more"] == pytest.approx(1.220, abs=5e-4)
+
+
+def test_an_allow_is_idle_where_its_opinion_was_formed_and_said_nothing(tmp_path: Path) -> None:
+    first = (SPECS / "table-10" / "setting-I.prior").read_text()
+    file = tmp_path / "a.prior"
+    opinions = ("starved-class", "uncovered-class", "load-imbalance", "shortfall", "small-population")
+    file.write_text(first + "".join(f'allow {opinion} because "?"\n' for opinion in opinions))
+    shares = ("--shares", "modality.vision=0.5,modality.language=0.5")
+
+    def idle(*options: str) -> list[str]:
+        document = json.loads(run(str(file), *options, "--format", "json")[1])
+        assert {finding["name"] for finding in document["findings"]} == {"unused-name"}
+        return [finding["severity"] for finding in document["findings"]]
+
+    assert idle() == ["warning", "warning"]
+    assert idle(*shares) == ["warning", "warning", "info", "info"]
+    assert idle(*shares, "--batch-tokens", "100000") == ["warning", "warning", "info", "info", "info"]

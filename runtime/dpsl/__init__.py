@@ -1,12 +1,15 @@
 """The engine: a prior table in, gradients and metrics out.
 
-Names are imported when first used, so that a part which needs no torch never waits for it.
+Names are imported when first used, so that a part which needs no torch never waits for it. transformers' Auto
+classes load upcycled models from then on.
 """
 
 from __future__ import annotations
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from dpsl.registration import announce
 
 if TYPE_CHECKING:
     from dpsl.loss import dirichlet_prior_shaping_loss
@@ -42,3 +45,6 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)
+
+
+announce()

@@ -12,6 +12,7 @@ from dpsl.errors import DpslError
 from dpsl.train.parts import MODULE_NAMES, VISION_TOWER
 from dpsl.train.run_folder import replacing
 from dpsl.upcycle import load_model
+from dpsl.upcycle.classes import model_class_of
 from priorlang.training.plan import ModelPlan, TrainingPlan
 
 
@@ -119,7 +120,7 @@ def _class_and_config(source: str) -> tuple[Any, Any]:
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(source, f"no transformers config ({_first_line(error)})", _MODEL_FIX) from None
     name = (getattr(config, "architectures", None) or ["none"])[0]
-    model_class = getattr(transformers, name, None)
+    model_class = model_class_of(name)
     if model_class is None:
         raise ModelError(
             source, f"its `architectures` names {name!r}", "name a class of transformers that has a loss"

@@ -23,9 +23,9 @@ from dpsl.train.data import count_tokens
 from dpsl.train.models import ModelError, class_and_config, load_processor, vision_tower
 from dpsl.train.parts import router_parameters, train_only
 from dpsl.train.stage_data import IMAGE_LABELS, DataRoom, StageData
-from dpsl.upcycle.block import block_like
-from dpsl.upcycle.decoder import decoder_layers, dense_ffns
+from dpsl.upcycle.decoder import dense_ffns
 from dpsl.upcycle.ffn import width_of
+from dpsl.upcycle.modeling_upcycled import put_blocks
 from dpsl.upcycle.plan import UpcyclePlan, resolved
 from priorlang.table.prior_table import UNSHAPED, PriorTable
 from priorlang.training.plan import StagePlan, TrainingPlan
@@ -129,9 +129,6 @@ def _skeleton(plan: TrainingPlan) -> nn.Module:
             )
     with torch.device("meta"):
         model: nn.Module = model_class(config)
-    stored = getattr(config, "upcycled", None)
-    if stored is not None:
-        _put_blocks(model, UpcyclePlan.from_config(stored))
     return model
 
 
@@ -139,13 +136,7 @@ def _grow_skeleton(model: nn.Module, stage: StagePlan) -> None:
     if stage.upcycle is None or router_parameters(model):
         return
     widths = {index: width_of(ffn) for index, ffn in dense_ffns(model).items()}
-    _put_blocks(model, resolved(UpcyclePlan(**stage.upcycle.model_dump()), widths))
-
-
-def _put_blocks(model: nn.Module, plan: UpcyclePlan) -> None:
-    layers = decoder_layers(model)
-    for index in plan.routed:
-        layers[index].mlp = block_like(layers[index].get_submodule("mlp"), plan.to_config())
+    put_blocks(model, resolved(UpcyclePlan(**stage.upcycle.model_dump()), widths).to_config())
 
 
 def _learning(model: nn.Module, stage: StagePlan) -> int:

@@ -14,6 +14,7 @@ from torch import nn
 from dpsl.errors import UpcycleError
 from dpsl.upcycle.block import UpcycledMoE, block_like
 from dpsl.upcycle.branches import RunningMean, name_of
+from dpsl.upcycle.classes import become_upcycled, upcycled_class
 from dpsl.upcycle.decoder import decoder_layers, dense_ffns
 from dpsl.upcycle.ffn import width_of
 from dpsl.upcycle.fill import fill_replica, fill_shared, layer_generator, start_router
@@ -102,6 +103,7 @@ def upcycle(
         layers if isinstance(layers, str) else tuple(layers), seed, renormalize, drop_ratio, drop_indices,
         router, router_std, tuple(map(name_of, branches)),
     )  # fmt: skip
+    upcycled_class(model)
     plan = resolved(asked, {index: width_of(ffn) for index, ffn in ffns.items()})
     _check_whole(model)
 
@@ -123,8 +125,7 @@ def upcycle(
         inactive += (plan.experts - plan.top_k) * _count(block.experts[0])
         differences.append(difference)
         outputs.append(output)
-    config: Any = model.config
-    config.upcycled = plan.to_config()
+    become_upcycled(model, plan.to_config())
     after = _count(model)
     return Receipt(plan.routed, before, after, after - inactive, max(differences), max(outputs))
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from dpsl.errors import UpcycleError
-from dpsl.upcycle.block import block_like
-from dpsl.upcycle.decoder import decoder_layers
+from dpsl.upcycle.classes import UPCYCLED, model_class_of
 from dpsl.upcycle.plan import UpcyclePlan
 from priorlang.diagnostics.suggest import listing
 
@@ -37,39 +35,24 @@ def load_model(folder: str | Path, **options: Any) -> nn.Module:
             "give a folder that save_pretrained wrote",
         ) from None
     name = (config.architectures or ["none"])[0]
-    model_class = getattr(transformers, name, None)
+    model_class = model_class_of(name)
     if model_class is None:
         raise UpcycleError(
             f"{folder}: config.json",
             f"class {name!r} is not known",
             "install the transformers it was saved with",
         )
-    if getattr(config, "upcycled", None) is None:
+    if name not in UPCYCLED:
         dense: nn.Module = model_class.from_pretrained(str(folder), **options)
         return dense
-    return _load_upcycled(model_class, str(folder), UpcyclePlan.from_config(config.upcycled), options)
+    UpcyclePlan.from_config(config.upcycled or {})
+    return _load_upcycled(model_class, str(folder), options)
 
 
-def _load_upcycled(model_class: Any, folder: str, plan: UpcyclePlan, options: dict[str, Any]) -> nn.Module:
-    """Load through a subclass whose construction ends with the blocks in place.
-
-    transformers' own loading then does all it does for the dense class: renamed weights, shards, tied
-    embeddings. The subclass bears its parent's name, which transformers registers classes by, and is
-    dropped at the end.
-    """
-
-    def build(self: Any, config: Any, *args: Any, **kwargs: Any) -> None:
-        model_class.__init__(self, config, *args, **kwargs)
-        _put_blocks(self, plan)
-
-    names = {
-        "__module__": model_class.__module__,
-        "__qualname__": model_class.__qualname__,
-        "__init__": build,
-    }
-    grown_class: Any = type(model_class.__name__, (model_class,), names)
+def _load_upcycled(model_class: Any, folder: str, options: dict[str, Any]) -> nn.Module:
+    """Load strictly: where transformers fills in what is not there, an expert would be random."""
     try:
-        model, loaded = grown_class.from_pretrained(folder, output_loading_info=True, **options)
+        model, loaded = model_class.from_pretrained(folder, output_loading_info=True, **options)
     except RuntimeError:
         raise UpcycleError(
             folder,
@@ -82,13 +65,5 @@ def _load_upcycled(model_class: Any, folder: str, plan: UpcyclePlan, options: di
             f"no weights for {listing(sorted(loaded['missing_keys']), 3)}",
             "save the upcycled model again",
         )
-    model.__class__ = model_class
     whole: nn.Module = model
     return whole
-
-
-@torch.no_grad()
-def _put_blocks(model: nn.Module, plan: UpcyclePlan) -> None:
-    layers: Any = decoder_layers(model)
-    for index in plan.routed:
-        layers[index].mlp = block_like(layers[index].mlp, plan.to_config())

@@ -7,7 +7,7 @@ router's own, times the gradient that arrived at the loss. No model code is chan
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from dpsl.arguments import check_options
 from dpsl.errors import AttachError
 from dpsl.lattice import BINS
-from dpsl.routers.find import find_routers
+from dpsl.routers.find import Routers, find_routers
 from dpsl.routers.found import FoundRouter
+from dpsl.routers.zero3 import warn_without_leaf_modules
 from dpsl.shaping.accumulator import RoutingAccumulator
 from dpsl.shaping.cdf_memory import CdfMemory
 from dpsl.shaping.matching import match_routers
@@ -58,7 +59,7 @@ def attach(
     ranks: Ranks = "histogram",
     scope: Scope = "global",
     window: int = 1,
-    routers: Sequence[str | FoundRouter] | None = None,
+    routers: Routers | None = None,
     target: Target = "eq4",
     min_population: int = 1,
     shaping: bool = True,
@@ -75,7 +76,9 @@ def attach(
         window: forward passes whose tokens make up an empirical CDF under the global scope, the running one
             and those before it: the gradient accumulation steps, for the CDF of the global batch, or more,
             for one that remembers. Needs histograms.
-        routers: names of routers, where a model has more of them than the prior means.
+        routers: paths of the modules that are routers, `*` for one part of a path (`"blocks.*.gate"`), a list of
+            such, or a mapping from them to the place of the logits in a module's output tuple. None: those of
+            every known kind. See docs/routers.md.
         target: rank target; `eq4` is the paper's.
         min_population: smaller populations are left out.
         shaping: False: only watch, for a stage that is not shaped.
@@ -93,6 +96,7 @@ def attach(
     if window != 1:
         _check_window(window, ranks, scope)
     matched = match_routers(model, find_routers(model, routers), table)
+    warn_without_leaf_modules(model, matched)
     loss = PriorLoss(table, ranks, target, min_population, scope)
     return Shaper(model, matched, loss, CdfMemory(window), shaping=shaping)
 

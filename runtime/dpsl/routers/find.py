@@ -1,40 +1,45 @@
-"""Find the routers of a live model."""
+"""Find a model's routers: every adapter is asked, and the answers are put in the order of layers."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from typing import TypeAlias
 
 from torch import nn
 
 from dpsl.errors import AttachError
-from dpsl.routers import recorded, upcycled
+from dpsl.routers import autoep, deepspeed_moe, recorded, upcycled
 from dpsl.routers.found import FoundRouter
-from priorlang.diagnostics.suggest import closest, listing
+from dpsl.routers.named import find_named
 
-ADAPTERS = (upcycled.find, recorded.find)
+ADAPTERS = (upcycled.find, recorded.find, deepspeed_moe.find, autoep.find)
+
+Routers: TypeAlias = str | Sequence[str | FoundRouter] | Mapping[str, int]
+"""What a caller may say of routers: paths of modules with wildcards, descriptions, or, for each path, the place of
+the logits in the module's output tuple."""
 
 
-def find_routers(
-    model: nn.Module, only: Sequence[str | FoundRouter] | None = None
-) -> tuple[FoundRouter, ...]:
+def find_routers(model: nn.Module, only: Routers | None = None) -> tuple[FoundRouter, ...]:
     """The routers of a model in the order of its layers.
 
     Args:
         model: any module; models nested in it (multimodal wrappers, engines) are searched as well.
-        only: names of the routers to take, of those found, or routers described by the caller.
+        only: the routers to take: paths of modules, with `*` for one part and `**` for any number of them, found by
+            an adapter or not; or routers described by the caller; or a mapping from paths to the place of the
+            logits in the module's output. None: those that adapters find.
 
     Raises:
-        AttachError: no router, a name that is none, or two routers in one layer.
+        AttachError: no router, a path that matches none, or two routers in one layer.
     """
-    found = {id(router.module): router for adapter in ADAPTERS for router in adapter(model)}
-    routers = list(found.values()) if only is None else _chosen(list(found.values()), only)
+    found = routers_of_any_kind(model)
+    routers = list(found) if only is None else _chosen(model, found, only)
     if not routers:
         raise AttachError(
             type(model).__name__,
             "no router found",
             "upcycle it (`upcycle: {experts: 4, top_k: 2}` in a training file, dpsl.upcycle in Python), "
-            "or use a transformers model that records router_logits",
+            "use a transformers model that records router_logits, or name the modules: routers='blocks.*.gate'",
         )
     routers.sort(key=lambda router: router.layer)
     for one, other in pairwise(routers):
@@ -47,19 +52,14 @@ def find_routers(
     return tuple(routers)
 
 
-def _chosen(found: list[FoundRouter], only: Sequence[str | FoundRouter]) -> list[FoundRouter]:
-    by_name = {router.name: router for router in found}
-    chosen: list[FoundRouter] = []
-    for wanted in only:
-        if isinstance(wanted, FoundRouter):
-            chosen.append(wanted)
-        elif wanted in by_name:
-            chosen.append(by_name[wanted])
-        else:
-            near = closest(wanted, by_name)
-            raise AttachError(
-                f"routers: {wanted!r}",
-                "no router of this name was found",
-                f"did you mean {near!r}?" if near else f"found: {listing(by_name) or 'none'}",
-            )
-    return chosen
+def routers_of_any_kind(model: nn.Module) -> tuple[FoundRouter, ...]:
+    """What the adapters find, each module once; may be nothing."""
+    return tuple({id(router.module): router for adapter in ADAPTERS for router in adapter(model)}.values())
+
+
+def _chosen(model: nn.Module, found: Sequence[FoundRouter], only: Routers) -> list[FoundRouter]:
+    places = only if isinstance(only, Mapping) else {}
+    wanted = [only] if isinstance(only, str) else list(only)
+    described = [router for router in wanted if isinstance(router, FoundRouter)]
+    patterns = [pattern for pattern in wanted if isinstance(pattern, str)]
+    return described + find_named(model, patterns, places, found)

@@ -15,7 +15,10 @@ _FIRST_NUMBER = re.compile(r"(?:^|\.)(\d+)(?:\.|$)")
 
 
 class Scoring(StrEnum):
-    """How a router's recorded values become probabilities."""
+    """How a router's recorded values become probabilities.
+
+    `PROBABILITIES` are probabilities, or scores that share out to them: the experts are combined with them as they are.
+    """
 
     SOFTMAX = "softmax"
     SIGMOID = "sigmoid"
@@ -46,7 +49,8 @@ class FoundRouter:
         layer: decoder-layer index.
         experts: K, or None where only a forward pass can tell.
         top_k: experts per token, or None likewise.
-        logits_index: place of the logits in the module's output tuple.
+        logits_index: place of the logits in the module's output tuple; None: the one tensor of numbers in it
+            that is widest.
         kind: the adapter that found it.
         scoring: how logits become probabilities, or None to tell it from the first output.
         form: None where the module itself returns the logits.
@@ -57,7 +61,7 @@ class FoundRouter:
     layer: int
     experts: int | None
     top_k: int | None
-    logits_index: int
+    logits_index: int | None
     kind: str
     scoring: Scoring | None = None
     form: Form | None = None

@@ -2,7 +2,9 @@
 
 Models and versions of transformers differ in what they return, so nothing is taken on trust:
 
-- rows that are not negative and sum to 1 are probabilities: their logarithm stands for the logits;
+- rows that are not negative and sum to 1 are probabilities: their logarithm stands for the logits, so that none is
+  ever normalised twice; so it does for positive scores that experts are combined with as they are;
+- weights that are zero for all but the chosen experts say nothing of the others, and are refused;
 - scores that follow the logistic function of the logits, not their exponential, belong to a sigmoid router.
   Its normalised scores σ(z_k) / Σ σ(z_i) are a softmax of logsigmoid(z), which then stands for the logits.
 """
@@ -18,6 +20,9 @@ from torch import Tensor, nn
 from dpsl.errors import AttachError
 from dpsl.routers.found import FoundRouter, Scoring
 
+_ENOUGH = 64
+"""Numbers of which not all lie within 0 and 1 by chance."""
+
 
 @dataclass(frozen=True, eq=False)
 class RouterOutput:
@@ -28,12 +33,14 @@ class RouterOutput:
         combined: the tensor that the experts' outputs are combined with, to which a gradient can be attached.
         combined_index: its place in the output tuple; None where the output is the logits alone.
         indices_Nk: the chosen experts, or None where the router does not return them.
+        place: the router, as messages name it.
     """
 
     recorded_NK: Tensor
     combined: Tensor
     combined_index: int | None
     indices_Nk: Tensor | None
+    place: str
 
 
 def read_output(router: FoundRouter, output: Any) -> RouterOutput:
@@ -44,23 +51,18 @@ def read_output(router: FoundRouter, output: Any) -> RouterOutput:
     """
     if isinstance(output, Tensor):
         recorded_NK = _as_logits(router, output)
-        return RouterOutput(recorded_NK, output, None, None)
-    if not isinstance(output, tuple) or router.logits_index >= len(output):
-        raise AttachError(
-            router.place,
-            f"expected logits at place {router.logits_index} of a tuple, found {type(output).__name__}",
-            "this router kind or version of transformers is not supported",
-        )
-    recorded_NK = _as_logits(router, output[router.logits_index])
-    combined_index, indices_Nk = router.logits_index, None
+        return RouterOutput(recorded_NK, output, None, None, router.place)
+    logits_index = _place_of_logits(router, output)
+    recorded_NK = _as_logits(router, output[logits_index])
+    combined_index, indices_Nk = logits_index, None
     for index, value in enumerate(output):
-        if index == router.logits_index or not isinstance(value, Tensor):
+        if index == logits_index or not isinstance(value, Tensor):
             continue
-        if value.is_floating_point() and combined_index == router.logits_index:
+        if value.is_floating_point() and combined_index == logits_index:
             combined_index = index
         elif not value.is_floating_point() and value.shape[-1:] == (router.top_k,):
             indices_Nk = value.reshape(-1, value.shape[-1])
-    return RouterOutput(recorded_NK, output[combined_index], combined_index, indices_Nk)
+    return RouterOutput(recorded_NK, output[combined_index], combined_index, indices_Nk, router.place)
 
 
 def with_combined(output: Any, read: RouterOutput, combined: Tensor) -> Any:
@@ -97,11 +99,15 @@ def infer_scoring(read: RouterOutput, top_k: int) -> Scoring | None:
     Scores may be renormalised over the chosen or scaled, so ratios within a row are compared: log s_i − log
     s_j is z_i − z_j for a softmax and logsigmoid(z_i) − logsigmoid(z_j) for a sigmoid. With one expert a
     token there is no ratio, and the score itself is compared.
+
+    Raises:
+        AttachError: they are the weights of the chosen experts alone.
     """
     recorded_NK = read.recorded_NK.detach().double()
     if len(recorded_NK) == 0 or not bool(recorded_NK.isfinite().all()):
         return None
-    if bool((recorded_NK >= 0).all()) and bool(((recorded_NK.sum(-1) - 1).abs() < 0.02).all()):
+    _refuse_weights_of_the_chosen(read.place, recorded_NK, top_k)
+    if _are_normalised(recorded_NK) or _are_scores(read, recorded_NK):
         return Scoring.PROBABILITIES
     scores_Nk = _scores(read, top_k)
     if scores_Nk is None:
@@ -122,6 +128,29 @@ def infer_scoring(read: RouterOutput, top_k: int) -> Scoring | None:
     # A sigmoid must fit, not merely fit better: scores that follow neither function stand for a softmax.
     fits = from_sigmoid < min(from_softmax / 4, _rms(logistic_Nk) / 4, 0.05)
     return Scoring.SIGMOID if fits else Scoring.SOFTMAX
+
+
+def _refuse_weights_of_the_chosen(place: str, recorded_NK: Tensor, top_k: int) -> None:
+    if top_k >= recorded_NK.shape[-1] or not bool((recorded_NK >= 0).all()):
+        return
+    given_N = (recorded_NK > 0).sum(-1)
+    if bool(((given_N > 0) & (given_N <= top_k)).all()):
+        raise AttachError(
+            place,
+            "where its logits should be, it returns weights that are zero for all but the chosen experts",
+            "say where the logits are: routers={'blocks.*.gate': 1}, or name the module that computes them",
+        )
+
+
+def _are_normalised(recorded_NK: Tensor) -> bool:
+    return bool((recorded_NK >= 0).all()) and bool(((recorded_NK.sum(-1) - 1).abs() < 0.02).all())
+
+
+def _are_scores(read: RouterOutput, recorded_NK: Tensor) -> bool:
+    """Whether the router's one tensor holds logistic scores: many numbers, all within 0 and 1."""
+    alone = read.combined_index is None or read.combined is read.recorded_NK
+    within = bool((recorded_NK > 0).all()) and bool((recorded_NK < 1).all())
+    return alone and within and recorded_NK.numel() >= _ENOUGH
 
 
 def _scores(read: RouterOutput, top_k: int) -> Tensor | None:
@@ -145,11 +174,47 @@ def _centred(values_Nk: Tensor) -> Tensor:
     return values_Nk - values_Nk.mean(-1, keepdim=True)
 
 
+def _place_of_logits(router: FoundRouter, output: Any) -> int:
+    """Where in its output the router's logits are: where its adapter or the user says, else the widest tensor.
+
+    Raises:
+        AttachError: there is no such place, or several are as wide.
+    """
+    if not isinstance(output, tuple):
+        raise AttachError(
+            router.place,
+            f"expected logits in a tensor or a tuple, found {type(output).__name__}",
+            "name the module within that computes logits, or write an adapter (docs/routers.md)",
+        )
+    if router.logits_index is not None:
+        if router.logits_index >= len(output):
+            raise AttachError(
+                router.place,
+                f"expected logits at place {router.logits_index}, found a tuple of {len(output)}",
+                "this router kind or version of transformers is not supported",
+            )
+        return router.logits_index
+    width = {
+        index: value.shape[-1]
+        for index, value in enumerate(output)
+        if isinstance(value, Tensor) and value.is_floating_point() and value.dim() > 1
+    }
+    widest = [index for index, columns in width.items() if columns == max(width.values())]
+    if len(widest) != 1:
+        found = "none" if not widest else " and ".join(map(str, widest))
+        raise AttachError(
+            router.place,
+            f"which tensor of its output holds logits [tokens, experts] is not clear: {found} could",
+            f"say the place: routers={{'{router.name}': {widest[0] if widest else 0}}}",
+        )
+    return widest[0]
+
+
 def _as_logits(router: FoundRouter, value: Any) -> Tensor:
     if not isinstance(value, Tensor) or not value.is_floating_point() or value.dim() < 2:
         raise AttachError(
             router.place,
-            "its output holds no logits [tokens, experts] where they are recorded",
-            "this router kind or version of transformers is not supported",
+            "its output holds no logits [tokens, experts] where they should be",
+            "name the module that computes them, or write an adapter (docs/routers.md)",
         )
     return value.reshape(-1, value.shape[-1])

@@ -108,8 +108,11 @@ def _finding(block: Block, circle: list[int], cell: int) -> Finding:
         "override-cycle",
         Severity.ERROR,
         message,
-        rules[0].overrides_span or rules[0].name_span,
-        tuple(Related("and on", rule.overrides_span or rule.name_span) for rule in rules[1:PLACES_SHOWN]),
+        rules[0].place_of_override(rules[1].name),
+        tuple(
+            Related("and on", rule.place_of_override(following.name))
+            for rule, following in zip(rules[1:PLACES_SHOWN], [*rules[2:], rules[0]], strict=False)
+        ),
         witness(block.spec, block.layer, block.token_class(cell)),
         Fix("remove one of the `overrides`"),
     )

@@ -22,6 +22,7 @@ from priorlang.checks.routing_limits import (
 )  # fmt: skip
 from priorlang.checks.witness import witness
 from priorlang.diagnostics.finding import Finding, Related, Severity
+from priorlang.diagnostics.human import counted
 from priorlang.routing.attainment import Attainment, attainment
 from priorlang.routing.populations import PopulationRouting, populations_of
 from priorlang.routing.run import RunRouting
@@ -178,7 +179,7 @@ def _remarks_before(run: RunRouting, measured: tuple[Measured, ...]) -> list[str
             "the run sought balanced load, and " if run.balanced else "where a run seeks balanced load, "
         )
         remarks.append(
-            f"{len(measured) - len(ordered)} populations have a symmetric prior, which no routing can speak against: "
+            f"of {counted(len(measured) - len(ordered), 'population')} the prior is symmetric, which no routing can speak against: "
             f"{balanced}imbalance of the data does not show. Only the shares of tokens tell: --shares"
         )
     if ordered and not flagged:
@@ -206,7 +207,7 @@ def _remarks_after(table: PriorTable, run: RunRouting, measured: tuple[Measured,
     pooled = sum(item.attainment.ks is None for item in measured)
     if pooled:
         remarks.append(
-            f"{pooled} populations are judged by KL alone: the run pooled their scores with others'"
+            f"{counted(pooled, 'population')} judged by KL alone: the run pooled the scores with others'"
         )
     return remarks
 

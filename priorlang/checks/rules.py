@@ -59,8 +59,8 @@ def _override_cycles(spec: Spec, position: int, silencers: list[tuple[int, ...]]
         if where is None:
             continue
         message = f"rules `{rule.name}` and `{other.name}` override each other, so neither is active here"
-        related = (Related("and back", other.overrides_span or other.name_span),)
-        place = rule.overrides_span or rule.name_span
+        related = (Related("and back", other.place_of_override(rule.name)),)
+        place = rule.place_of_override(other.name)
         fix = Fix("remove one of the two `overrides`")
         findings.append(Finding("override-cycle", Severity.ERROR, message, place, related, where, fix))
         if len(findings) == PLACES_SHOWN:
@@ -74,7 +74,7 @@ def _vain_overrides(spec: Spec, rule: RuleSpec, position_of: dict[str, int]) -> 
     for name in rule.overrides:
         if name in position_of and _first_cell(spec, rule, spec.rules[position_of[name]]) is None:
             message = f"rule `{rule.name}` overrides `{name}`, and they never match the same cell"
-            place = rule.overrides_span or rule.name_span
+            place = rule.place_of_override(name)
             findings.append(Finding("override-no-overlap", Severity.WARNING, message, place))
     return findings
 

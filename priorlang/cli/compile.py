@@ -10,6 +10,7 @@ import click
 from priorlang.cli.options import given_by, model_option, quiet_option, set_option
 from priorlang.cli.output import fail, remark
 from priorlang.diagnostics.finding import PriorError
+from priorlang.diagnostics.human import counted
 
 
 @click.command("compile")
@@ -42,7 +43,7 @@ def command(file: str, output: str, settings: tuple[str, ...], model_config: str
     size = Path(output).stat().st_size
     table = prior.table
     remark(
-        f"{output}: {len(table.alpha)} priors over {len(table.layer)} layers × {table.class_count} token "
-        f"classes, {len(table.window)} marginals, {size:,} bytes",
+        f"{output}: {counted(len(table.alpha), 'prior')} over {counted(len(table.layer), 'layer')} × "
+        f"{counted(table.class_count, 'token class', 'es')}, {counted(len(table.window), 'marginal')}, {size:,} bytes",
         quiet=quiet,
     )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from priorlang.checks.shares import counted_shares
 from priorlang.diagnostics.finding import PriorError
+from priorlang.diagnostics.human import counted
 from priorlang.phases import Given, Prior
 
 if TYPE_CHECKING:
@@ -73,9 +74,9 @@ def _counted(counter, stage: StagePlan, given: Given) -> CountedStage:  # type: 
     micro_batches = stage.gradient_accumulation_steps if stage.scope == "global" else 1
     samples = stage.per_device_train_batch_size * micro_batches
     batch = given.batch_tokens if given.batch_tokens is not None else samples * tokens / counts.samples
-    known = "as given" if given.batch_tokens is not None else f"{samples} samples, on one process"
+    known = "as given" if given.batch_tokens is not None else f"{counted(samples, 'sample')}, on one process"
     remark = (
-        f"stage {stage.name}: counted {tokens:,} tokens in {counts.samples:,} samples; "
+        f"stage {stage.name}: counted {counted(tokens, 'token')} in {counted(counts.samples, 'sample')}; "
         f"a batch has about {batch:,.0f} ({known})"
     )
     evidence = Given(counted_shares(prior.spec, counts.per_class), batch)

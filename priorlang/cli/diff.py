@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from priorlang.cli.exits import CLEAN, FINDINGS
-from priorlang.cli.options import given_by, model_option, set_option
+from priorlang.cli.options import always_quiet_option, given_by, model_option, set_option
 from priorlang.cli.output import fail, write_json
 from priorlang.diagnostics.finding import PriorError
 
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 @click.option("--exit-code", is_flag=True, help="With --git, exit with 1 where the priors differ.")
 @set_option
 @model_option
+@always_quiet_option
 def command(
     sides: tuple[str, ...],
     output_format: str,

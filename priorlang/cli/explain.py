@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from priorlang.cli.options import format_option, given_by, model_option, set_option
+from priorlang.cli.options import always_quiet_option, format_option, given_by, model_option, set_option
 from priorlang.cli.output import fail, write_json
 from priorlang.diagnostics.finding import PriorError
 from priorlang.diagnostics.machine import span_json
@@ -32,6 +32,7 @@ StepValue = Fraction | dict[int, Fraction] | tuple[Fraction, ...] | str | None
 @format_option
 @set_option
 @model_option
+@always_quiet_option
 def command(
     file: str,
     cell: str,

@@ -13,6 +13,7 @@ from priorlang.cli.exits import USAGE
 from priorlang.cli.options import format_option, quiet_option
 from priorlang.cli.output import print_findings, remark, write_json
 from priorlang.diagnostics.finding import PriorError
+from priorlang.diagnostics.human import counted
 
 if TYPE_CHECKING:
     from priorlang.fit.fit import FittedPrior
@@ -55,9 +56,9 @@ def command(run: str, output: str, tolerance: float | None, output_format: str, 
 
 def _remarks(output: str, routing: RunRouting, fitted: FittedPrior) -> list[str]:
     stage = f", stage {routing.stage}" if routing.stage else ""
-    rules = "1 rule" if fitted.rules == 1 else f"{fitted.rules} rules"
+    size = f"{counted(fitted.rules, 'rule')}, {counted(len(fitted.table.alpha), 'prior')}"
     lines = [
-        f"{output}: {rules}, {len(fitted.table.alpha)} priors, from {routing.place}{stage}; KL at most "
+        f"{output}: {size}, from {routing.place}{stage}; KL at most "
         f"{fitted.kl.max():.4f} (tolerance {fitted.tolerance:g})"
     ]
     if fitted.units.pooled:
@@ -65,7 +66,9 @@ def _remarks(output: str, routing: RunRouting, fitted: FittedPrior) -> list[str]
             "the run has too many token classes to be fitted apart: those that share a prior in it still do"
         )
     if fitted.unseen:
-        lines.append(f"{fitted.unseen} cells had too few tokens to fit; they follow their likes, or the base")
+        lines.append(
+            f"{counted(fitted.unseen, 'cell')} had too few tokens to fit; they follow their likes, or the base"
+        )
     return lines
 
 

@@ -34,6 +34,10 @@ model_option = click.option(
     help="Take layers, experts and top_k from a transformers config, and hold the file to it.",
 )
 quiet_option = click.option("--quiet", is_flag=True, help="No remarks on standard error.")
+always_quiet_option = click.option(
+    "--quiet", is_flag=True, expose_value=False, help="No remarks on standard error; this command makes none."
+)
+"""Scripts that say --quiet need not know which command remarks on what it does."""
 
 
 def given_by(model_config: str | None) -> GivenModel | None:

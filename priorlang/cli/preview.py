@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from priorlang.cli.exits import USAGE
-from priorlang.cli.options import given_by, model_option, set_option
+from priorlang.cli.options import always_quiet_option, given_by, model_option, set_option
 from priorlang.cli.output import fail
 from priorlang.diagnostics.finding import PriorError
 
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 )
 @set_option
 @model_option
+@always_quiet_option
 def command(
     file: str,
     output: str,

@@ -8,11 +8,13 @@ from pathlib import Path
 import click
 
 from priorlang.cli.exits import USAGE
+from priorlang.cli.options import always_quiet_option
 
 
 @click.command("report")
 @click.argument("run")
 @click.option("-o", "--output", metavar="OUT.html", help="Where to write; report.html in the run by default.")
+@always_quiet_option
 def command(run: str, output: str | None) -> None:
     """Write the report of a run, finished or not: one HTML page, and print its path."""
     from importlib.util import find_spec

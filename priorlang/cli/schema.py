@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import click
 
+from priorlang.cli.options import always_quiet_option
 from priorlang.cli.output import write_json
 
 
 @click.command("schema")
 @click.argument("kind", type=click.Choice(["prior", "train"]))
+@always_quiet_option
 def command(kind: str) -> None:
     """Print the JSON Schema of a prior in YAML, or of a training file, for an editor."""
     if kind == "prior":

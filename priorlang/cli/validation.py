@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from priorlang.cli.exits import CLEAN, FINDINGS, USAGE
 from priorlang.cli.output import exit_code, print_findings, remark, say, write_json
 from priorlang.diagnostics.finding import Finding, PriorError, Severity
-from priorlang.diagnostics.human import summary
+from priorlang.diagnostics.human import counted, summary
 
 if TYPE_CHECKING:
     from priorlang.diagnostics.span import Span
@@ -111,7 +111,7 @@ def _fix(file: str, settings: Sequence[str], model_config: str | None, *, quiet:
         return
     fixed = fix_file(source, _values(settings), _given(model_config))
     if fixed.count:
-        remark(f"{file}: {_counted(fixed.count, 'fix', 'es')} applied", quiet=quiet)
+        remark(f"{file}: {counted(fixed.count, 'fix', 'es')} applied", quiet=quiet)
     for line in fixed.left:
         remark(line, quiet=quiet)
 
@@ -177,14 +177,10 @@ def _summed_up(file: str, prior: Prior) -> str:
     spec = prior.spec
     layers = len(spec.model.routed)
     return (
-        f"{file}: {_counted(len(spec.rules), 'rule')}, {_counted(layers * spec.class_count, 'cell')} "
-        f"({_counted(layers, 'layer')} × {_counted(spec.class_count, 'token class', 'es')}), "
-        f"{_counted(prior.distinct_priors, 'distinct prior')}"
+        f"{file}: {counted(len(spec.rules), 'rule')}, {counted(layers * spec.class_count, 'cell')} "
+        f"({counted(layers, 'layer')} × {counted(spec.class_count, 'token class', 'es')}), "
+        f"{counted(prior.distinct_priors, 'distinct prior')}"
     )
-
-
-def _counted(number: int, what: str, plural: str = "s") -> str:
-    return f"{number} {what}{'' if number == 1 else plural}"
 
 
 def _check_training(file: str, asked: _Asked) -> _Checked:
@@ -194,7 +190,7 @@ def _check_training(file: str, asked: _Asked) -> _Checked:
         plan = load_plan(file, asked.settings)
     except PriorError as error:
         return _Checked(list(error.findings))
-    line = f"{file}: a training file with {len(plan.stages)} stages"
+    line = f"{file}: a training file with {counted(len(plan.stages), 'stage')}"
     if plan.prior is None:
         return _Checked([], lines=(f"{line}, without a prior",))
     asked = asked._replace(settings=(), model_config=None)
@@ -204,9 +200,9 @@ def _check_training(file: str, asked: _Asked) -> _Checked:
     from priorlang.cli.counting import counted_stages
 
     parts = []
-    for counted in counted_stages(plan, asked.evidence):
-        checked = _check(str(counted.prior), asked._replace(evidence=counted.evidence))
-        parts.append(checked._replace(lines=(counted.remark, *checked.lines)))
+    for stage in counted_stages(plan, asked.evidence):
+        checked = _check(str(stage.prior), asked._replace(evidence=stage.evidence))
+        parts.append(checked._replace(lines=(stage.remark, *checked.lines)))
     return _joined(line, parts)
 
 

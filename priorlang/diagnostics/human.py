@@ -37,15 +37,17 @@ def render(findings: Iterable[Finding], sources: Mapping[str, str], style: Style
     return "\n\n".join("\n".join(_one(finding, lines, style)) for finding in findings)
 
 
+def counted(number: int, what: str, plural: str = "s") -> str:
+    """`1 rule`, `2 rules`; `plural` is what the word ends in then."""
+    return f"{number:,} {what}{'' if number == 1 else plural}"
+
+
 def summary(findings: Iterable[Finding]) -> str:
     """`2 errors, 1 warning`; empty where there is nothing."""
     counts = dict.fromkeys(Severity, 0)
     for finding in findings:
         counts[finding.severity] += 1
-    words = [
-        f"{count} {severity.value}{'s' if count > 1 else ''}" for severity, count in counts.items() if count
-    ]
-    return ", ".join(words)
+    return ", ".join(counted(count, severity.value) for severity, count in counts.items() if count)
 
 
 def _one(finding: Finding, sources: Mapping[str, list[str]], style: Style) -> list[str]:

@@ -155,8 +155,8 @@ _ENTRIES = (
     Entry(
         "PL302",
         "override-cycle",
-        "Rules override each other where both match, so that neither is active.",
-        "Remove one of the two `overrides`.",
+        "Rules override each other in a circle, of two or of more, where all of them match: none is active there.",
+        "Remove one of the `overrides`; of two rules, let the exception keep its own.",
     ),
     Entry(
         "PL303",

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from priorlang.diagnostics.finding import Finding, PriorError, Severity
+from priorlang.diagnostics.human import counted
 from priorlang.diagnostics.span import whole_file
 from priorlang.fit.clusters import clustered
 from priorlang.fit.divergence import distances
@@ -162,7 +163,7 @@ def _text(
     opening = [
         # A path may hold anything, line ends among it.
         f"What the routing of {' '.join(f'{run.place}{stage}'.split())} has become: "
-        f"{int(units.tokens.sum()):,} tokens over {len(run.table.layer)} layers.",
+        f"{int(units.tokens.sum()):,} tokens over {counted(len(run.table.layer), 'layer')}.",
     ]
     mean = float(np.average(far, weights=units.tokens))
     opening.append(

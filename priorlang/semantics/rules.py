@@ -76,6 +76,7 @@ class RuleResolver:
             overrides_all=overrides is not None and overrides.everything,
             overrides=tuple(item.text for item in overrides.rules) if overrides else (),
             overrides_span=overrides.span if overrides else None,
+            overrides_places=tuple(item.span for item in overrides.rules) if overrides else (),
             imported=statement.span.file != self.program.root,
         )
 

@@ -102,7 +102,14 @@ class RuleSpec(Record):
     overrides_all: bool = False
     overrides: tuple[str, ...] = ()
     overrides_span: Span | None = None
+    overrides_places: tuple[Span, ...] = ()
     imported: bool = False
+
+    def place_of_override(self, name: str) -> Span:
+        """Where the rule says that it overrides another: at that one's name, or at `all`."""
+        if name in self.overrides:
+            return self.overrides_places[self.overrides.index(name)]
+        return self.overrides_span or self.name_span
 
     @property
     def varies(self) -> bool:

@@ -85,3 +85,12 @@ def test_a_broken_statement_makes_nothing_unused() -> None:
         HEAD + "param boost = 1\nexperts visual = 0..3\nrule a: for task ocr prefer visual $boost\n"
     )
     assert [finding.name for finding in found] == ["syntax-error"]
+
+
+def test_of_several_that_are_overridden_the_one_in_question_is_underlined() -> None:
+    line = "rule a overrides b, c, d: for modality vision in layers 3 prefer 0 by 1"
+    text = f"{HEAD}{line}\nrule b: for modality language prefer 1 by 1\nrule c overrides a: in layers 3 prefer 2 by 1\n"
+    text += "rule d: in layers 3 prefer 3 by 1\n"
+    for name, underlined in (("override-no-overlap", "b"), ("override-cycle", "c")):
+        (finding,) = [finding for finding in findings_of(text) if finding.name == name]
+        assert line[finding.span.start.column - 1 : finding.span.end.column - 1] == underlined

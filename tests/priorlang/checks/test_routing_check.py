@@ -84,7 +84,7 @@ def test_a_symmetric_prior_is_never_a_mismatch_and_says_why() -> None:
     run = replace(WRONG, shaped=False)
     check = check_routing(SYMMETRIC.spec, SYMMETRIC.table, run)
     assert check.findings == ()
-    assert "3 populations have a symmetric prior, which no routing can speak against" in check.remarks[1]
+    assert "of 3 populations the prior is symmetric, which no routing can speak against" in check.remarks[1]
     assert "--shares" in check.remarks[1]
     balanced = check_routing(SYMMETRIC.spec, SYMMETRIC.table, replace(run, balanced=True))
     assert "the run sought balanced load" in balanced.remarks[1]

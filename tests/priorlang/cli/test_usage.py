@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 from prior_programs import HEAD
 
-from priorlang.cli.commands import cli
+from priorlang.cli.commands import COMMANDS, cli
 from priorlang.phases import Prior
 
 PARAMETERS = HEAD + (
@@ -77,6 +77,13 @@ def test_a_parameter_that_is_set_counts(prior: Path) -> None:
 )
 def test_what_is_missing_is_usage(words: list[str]) -> None:
     assert run(*words).exit_code == 2
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS.keys() - {"help", "lsp"}))
+def test_every_command_can_be_quiet(name: str) -> None:
+    result = CliRunner().invoke(cli, [name, "--help"])
+    assert result.exit_code == 0
+    assert "--quiet" in result.output
 
 
 def test_a_command_that_does_not_exist_is_suggested() -> None:
@@ -233,3 +240,4 @@ def test_one_of_a_thing_is_counted_as_one(tmp_path: Path) -> None:
     said = run("validate", path).output
     assert "1 rule, " in said
     assert "1 distinct prior\n" in said
+    assert "1 prior over 24 layers × " in run("compile", path, "-o", tmp_path / "one.safetensors").output

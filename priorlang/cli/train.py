@@ -17,10 +17,8 @@ from priorlang.diagnostics.finding import PriorError
 
 if TYPE_CHECKING:
     from dpsl.train.stage_data import DataRoom
-    from priorlang.table.prior_table import PriorTable
     from priorlang.training.plan import TrainingPlan
-
-Tables = dict[Path, "PriorTable"]
+    from priorlang.training.priors import Tables
 
 
 @click.command("train")
@@ -86,23 +84,11 @@ def command(
 
 def _read(file: str, settings: tuple[str, ...]) -> tuple[TrainingPlan, Tables, str]:
     """The plan, its compiled priors, and its resolved text."""
-    from priorlang.phases import Prior
     from priorlang.training import load_plan, render_plan
-    from priorlang.training.model import model_of
+    from priorlang.training.priors import compiled_priors
 
     plan = load_plan(file, settings)
-    tables: dict[Path, PriorTable] = {}
-    for stage in plan.stages:
-        if stage.prior is None or not stage.moe or stage.prior in tables:
-            continue
-        prior = Prior.read(stage.prior, model=model_of(plan, stage))
-        tables[stage.prior] = prior.table
-        if failed := [finding for finding in prior.findings if finding.name == "expectation-failed"]:
-            raise PriorError(failed)
-    for stage in plan.stages:
-        if stage.prior is not None and stage.prior not in tables:
-            tables[stage.prior] = Prior.read(stage.prior).table
-    return plan, tables, render_plan(plan)
+    return plan, compiled_priors(plan), render_plan(plan)
 
 
 def _refuse_output(folder: Path) -> None:
@@ -143,13 +129,14 @@ def _begun(plan: TrainingPlan, tables: Tables, resolved: str, processes: int) ->
 def _resumed(run: Path, file: str | None, settings: tuple[str, ...]) -> Path:
     """The run to continue; where a training file is given as well, it must still say the same."""
     from dpsl.train.run_folder import RunFolderError, open_run_folder
+    from priorlang.training.differences import differences
     from priorlang.training.plan import TrainingPlan
 
     folder = open_run_folder(run.resolve())
     if file is not None:
         known = TrainingPlan.model_validate_json(folder.plan.read_text(encoding="utf-8"))
         given = _read(file, settings)[0]
-        changed = _differences(known, given)
+        changed = differences(known, given)
         if changed:
             raise RunFolderError(
                 str(run),
@@ -159,24 +146,6 @@ def _resumed(run: Path, file: str | None, settings: tuple[str, ...]) -> Path:
     elif settings:
         raise click.UsageError("--set would change a run that has begun: leave it out with --resume")
     return folder.path
-
-
-def _differences(known: TrainingPlan, given: TrainingPlan) -> list[str]:
-    """What two plans differ in, apart from where they write."""
-    changed = [
-        key
-        for key in type(known).model_fields
-        if key not in ("output_dir", "stages") and getattr(known, key) != getattr(given, key)
-    ]
-    if [stage.name for stage in known.stages] != [stage.name for stage in given.stages]:
-        return [*changed, "stages"]
-    for before, after in zip(known.stages, given.stages, strict=True):
-        changed += [
-            f"stages.{before.name}.{key}"
-            for key in type(before).model_fields
-            if getattr(before, key) != getattr(after, key)
-        ]
-    return changed
 
 
 def _recorded_processes(run: Path) -> int:

@@ -1,0 +1,37 @@
+"""The priors that a plan names, compiled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from priorlang.diagnostics.finding import PriorError
+from priorlang.phases import Prior
+from priorlang.training.model import model_of
+from priorlang.training.plan import TrainingPlan
+
+if TYPE_CHECKING:
+    from priorlang.table.prior_table import PriorTable
+
+Tables = Mapping[Path, "PriorTable"]
+
+
+def compiled_priors(plan: TrainingPlan) -> Tables:
+    """The table of each prior file that a plan names, for the model as the stages with experts have it.
+
+    Raises:
+        PriorError: a prior is wrong, does not fit the model, or fails its own expectations.
+    """
+    tables: dict[Path, PriorTable] = {}
+    for stage in plan.stages:
+        if stage.prior is None or not stage.moe or stage.prior in tables:
+            continue
+        prior = Prior.read(stage.prior, model=model_of(plan, stage))
+        tables[stage.prior] = prior.table
+        if failed := [finding for finding in prior.findings if finding.name == "expectation-failed"]:
+            raise PriorError(failed)
+    for stage in plan.stages:
+        if stage.prior is not None and stage.prior not in tables:
+            tables[stage.prior] = Prior.read(stage.prior).table
+    return tables

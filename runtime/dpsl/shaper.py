@@ -190,6 +190,11 @@ class Shaper:
             yield
 
     @property
+    def shapes(self) -> bool:
+        """False: it only watches."""
+        return self._shaping
+
+    @property
     def window(self) -> int:
         """Forward passes whose tokens make up an empirical CDF."""
         return self._memory.window
@@ -317,6 +322,11 @@ class Shaper:
 
     def _shapes_now(self, shaped: bool) -> bool:
         return shaped and self.schedule_factor() != 0
+
+    def latest_classes(self) -> Tensor | None:
+        """[N] int64, the token class of each token of the latest forward pass, -1 where padding; None: there was none."""
+        step = self._passes.latest
+        return step.classes.resolved() if step is not None else None
 
     def detach(self) -> None:
         """Remove every hook: the model is as it was."""

@@ -52,6 +52,11 @@ class ForwardPasses:
         finally:
             self._classes, self._current, self._grad_enabled = outer
 
+    @property
+    def described(self) -> TokenClasses | None:
+        """The tokens of the forward pass that runs now."""
+        return self._classes
+
     def watch(self, model: nn.Module) -> list[torch.utils.hooks.RemovableHandle]:
         """Hook the model itself, to see where its passes begin and end."""
         return [model.register_forward_pre_hook(self._begin), model.register_forward_hook(self._end)]

@@ -40,6 +40,10 @@ class TokenClasses:
             self._resolved[key] = self._resolve(tokens).to(device)
         return self._resolved[key]
 
+    def resolved(self) -> Tensor | None:
+        """The classes of the tokens as a router saw them, -1 where padding; None: no router did yet."""
+        return next(iter(self._resolved.values()), None)
+
     def _resolve(self, tokens: int) -> Tensor:
         classes = self._classes
         sequences = classes.shape[0] if classes.dim() else 1

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from dpsl.loss import dirichlet_prior_shaping_loss
     from dpsl.module import DirichletPriorShaping
     from dpsl.shaper import Shaper, attach
+    from dpsl.tokens import TokenCollator, expand_codes, shard_tokens
+    from dpsl.train.processes import prepare_process
+    from dpsl.train.shaped_trainer import ShapingMixin
     from dpsl.upcycle.api import upcycle
     from dpsl.upcycle.storage import load_model
     from priorlang.routing.statistics import RoutingStatistics
@@ -23,18 +26,28 @@ _HOMES = {
     "DirichletPriorShaping": "dpsl.module",
     "RoutingStatistics": "priorlang.routing.statistics",
     "Shaper": "dpsl.shaper",
+    "ShapingMixin": "dpsl.train.shaped_trainer",
+    "TokenCollator": "dpsl.tokens",
     "attach": "dpsl.shaper",
     "dirichlet_prior_shaping_loss": "dpsl.loss",
+    "expand_codes": "dpsl.tokens",
     "load_model": "dpsl.upcycle",
+    "prepare_process": "dpsl.train.processes",
+    "shard_tokens": "dpsl.tokens",
 }
 
 __all__ = [
     "DirichletPriorShaping",
     "RoutingStatistics",
     "Shaper",
+    "ShapingMixin",
+    "TokenCollator",
     "attach",
     "dirichlet_prior_shaping_loss",
+    "expand_codes",
     "load_model",
+    "prepare_process",
+    "shard_tokens",
     "upcycle",
 ]
 

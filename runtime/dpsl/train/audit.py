@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from dpsl.errors import DpslError
 from dpsl.regularizers import Regularizers
 from dpsl.routers.found import FoundRouter
+from dpsl.tokens import TOKEN_ATTRIBUTES
 from dpsl.train.console import Console, number
-from dpsl.train.data.collator import TOKEN_ATTRIBUTES
 from dpsl.train.processes import gather_sum, world_size
 from priorlang.table.prior_table import UNSHAPED, PriorTable
 

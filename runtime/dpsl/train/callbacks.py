@@ -56,8 +56,8 @@ class ProgressCallback(TrainerCallback):  # type: ignore[misc]
 class ScheduleCallback(TrainerCallback):  # type: ignore[misc]
     """Tells the shaper how far training is, before each step."""
 
-    def __init__(self, shaper: Any, done: int, total: int) -> None:
-        """`done` shaped steps came before this stage, of `total` in the run."""
+    def __init__(self, shaper: Any, done: int = 0, total: int | None = None) -> None:
+        """`done` shaped steps came before this training, of `total` in all; None: it is all of them."""
         self._shaper = shaper
         self._done = done
         self._total = total
@@ -66,7 +66,8 @@ class ScheduleCallback(TrainerCallback):  # type: ignore[misc]
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
         """Set the factor on every weight."""
-        self._shaper.set_progress(self._done + state.global_step, self._total)
+        total = self._done + state.max_steps if self._total is None else self._total
+        self._shaper.set_progress(self._done + state.global_step, total)
 
 
 class RegularizerCallback(TrainerCallback):  # type: ignore[misc]

@@ -16,7 +16,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from dpsl.train.data.collator import TOKEN_ATTRIBUTES, Collator
+from dpsl.tokens import TOKEN_ATTRIBUTES
+from dpsl.train.data.collator import Collator
 from dpsl.train.data.dataset import IGNORED, ConversationDataset
 
 TASK = "task"
@@ -26,7 +27,7 @@ UNNAMED = "answer"
 class _Shaper(Protocol):
     """What evaluation needs of `dpsl.Shaper`."""
 
-    def tokens(self, *, mask: Tensor, **attributes: Tensor) -> AbstractContextManager[object]: ...
+    def tokens(self, mask: Tensor, **attributes: Tensor) -> AbstractContextManager[object]: ...
 
 
 @torch.no_grad()
@@ -93,7 +94,7 @@ def _score(
     attributes = batch.pop(TOKEN_ATTRIBUTES)
     labels_BS = batch.pop("labels")[:, 1:]
     mask_BS = batch["attention_mask"] if counts else torch.zeros_like(batch["attention_mask"])
-    recording = nullcontext() if shaper is None else shaper.tokens(mask=mask_BS, **attributes)
+    recording = nullcontext() if shaper is None else shaper.tokens(**{**attributes, "mask": mask_BS})
     with recording:
         logits_BSV = model(**batch).logits[:, :-1]
     learnt_BS = labels_BS != IGNORED

@@ -14,13 +14,7 @@ from dpsl.regularizers import Regularizers, attach_regularizers
 from dpsl.shaper import attach
 from dpsl.train.arguments import training_arguments, zero_stage
 from dpsl.train.audit import Audit, print_audit
-from dpsl.train.callbacks import (
-    EvaluationCallback,
-    FlowCallback,
-    ProgressCallback,
-    RegularizerCallback,
-    ScheduleCallback,
-)
+from dpsl.train.callbacks import EvaluationCallback, FlowCallback, ProgressCallback
 from dpsl.train.console import Console, number
 from dpsl.train.image_labels import ImageLabelModel
 from dpsl.train.image_parts import run_image_parts_always
@@ -163,7 +157,10 @@ def _trainer(
 
     trainer = StageTrainer(
         folder=folder,
-        router_terms=[terms for terms in (shaper, regularizers) if terms is not None],
+        shaper=shaper,
+        regularizers=regularizers,
+        shaped_before=given.shaped_before,
+        shaped_total=given.shaped_total,
         routers=router_parameters(model),
         router_learning_rate=stage.router_learning_rate if stage.moe else None,
         keep=stage.save_total_limit,
@@ -175,10 +172,6 @@ def _trainer(
         data_collator=data.collate,
         callbacks=[FlowCallback(), ProgressCallback(console, stage.name)],
     )
-    if shaper is not None:
-        trainer.add_callback(ScheduleCallback(shaper, given.shaped_before, given.shaped_total))
-    if regularizers is not None:
-        trainer.add_callback(RegularizerCallback(regularizers))
     if shaper is not None and (stage.shape or regularizers is not None) and not folder.checkpoints():
         audit = Audit(shaper, regularizers, shapes=stage.shape, total=given.shaped_total)
         trainer.after_first_micro_step = partial(_audit, given, trainer, audit, console)

@@ -1,16 +1,9 @@
-"""transformers' Trainer with the prior in it.
-
-Scales. transformers' loss of a micro-batch is Σ own tokens / N · world size, N the answer tokens of all ranks and
-micro-batches; DeepSpeed averages over ranks; so the sum over micro-batches is the mean over all tokens. The shaping term
-is a mean over micro-batches, so it enters with 1 / micro-batches. A loss that is a mean of its own batch is
-divided by their number afterwards: there the gradient that arrives is that factor already.
-"""
+"""The trainer of a stage: transformers' own with the prior in it, and what a run folder needs."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -18,24 +11,24 @@ from torch import Tensor, nn
 from transformers import PrinterCallback, Trainer
 
 from dpsl.shaper import Shaper
-from dpsl.train.data.collator import TOKEN_ATTRIBUTES
+from dpsl.tokens import TOKEN_ATTRIBUTES
 from dpsl.train.processes import barrier, gather_sum
 from dpsl.train.run_folder import StageFolder
+from dpsl.train.shaped_trainer import ShapingMixin
 from dpsl.train.window import save_window
 
 
-class StageTrainer(Trainer):  # type: ignore[misc]
+class StageTrainer(ShapingMixin, Trainer):  # type: ignore[misc]
     """Trains one stage.
 
     Args:
         folder: the stage's part of the run folder.
-        router_terms: what is attached to the routers: a Shaper, Regularizers, both or nothing.
         routers: names of the routers' parameters.
         router_learning_rate: theirs, or None for the common one.
         keep: checkpoints to keep.
         look_ahead: the Shaper that counts all micro-batches of a step beforehand, or None.
         on_row: is given every row of metrics, on every rank.
-        arguments: Trainer's own.
+        arguments: the mixin's and Trainer's own.
 
     Attributes:
         after_first_micro_step: called once with its batch, before any parameter changes.
@@ -45,7 +38,6 @@ class StageTrainer(Trainer):  # type: ignore[misc]
         self,
         *,
         folder: StageFolder,
-        router_terms: Sequence[Any],
         routers: frozenset[str],
         router_learning_rate: float | None,
         keep: int,
@@ -56,13 +48,13 @@ class StageTrainer(Trainer):  # type: ignore[misc]
         super().__init__(**arguments)
         self.remove_callback(PrinterCallback)
         self._folder = folder
-        self._router_terms = tuple(router_terms)
         self._routers = routers
         self._router_learning_rate = router_learning_rate
         self._keep = keep
         self._look_ahead = look_ahead
         self._on_row = on_row
         self.after_first_micro_step: Callable[[dict[str, Any]], None] | None = None
+        self._routing: dict[str, float] = {}
         self._tokens = 0
         self._since = time.perf_counter()
 
@@ -93,7 +85,7 @@ class StageTrainer(Trainer):  # type: ignore[misc]
             for batch in batches:
                 inputs = dict(self._prepare_inputs(batch))
                 attributes = inputs.pop(TOKEN_ATTRIBUTES)
-                with self._look_ahead.tokens(mask=inputs["attention_mask"], **attributes):
+                with self._look_ahead.tokens(**attributes):
                     self.model_wrapped(**inputs)
 
     def training_step(
@@ -113,38 +105,23 @@ class StageTrainer(Trainer):  # type: ignore[misc]
         return_outputs: bool = False,
         num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
-        """The model's loss, with the routers told which token is which."""
-        inputs = dict(inputs)
-        attributes = inputs.pop(TOKEN_ATTRIBUTES, None)
+        """The loss; its tokens are counted."""
         if "attention_mask" in inputs:
             self._tokens += int(inputs["attention_mask"].sum())
-        with self.described(inputs, attributes):
-            loss, outputs = super().compute_loss(
-                model, inputs, return_outputs=True, num_items_in_batch=num_items_in_batch
-            )
-        factor = self.router_factor(num_items_in_batch)
-        for terms in self._router_terms:
-            terms.scale_with(loss, factor)
-        return (loss, outputs) if return_outputs else loss
+        return super().compute_loss(
+            model, inputs, return_outputs=return_outputs, num_items_in_batch=num_items_in_batch
+        )
 
-    @contextmanager
-    def described(self, inputs: Mapping[str, Any], attributes: Mapping[str, Any] | None) -> Iterator[None]:
-        """Within, the model's routers know their tokens."""
-        with ExitStack() as described:
-            if attributes is not None:
-                for terms in self._router_terms:
-                    described.enter_context(terms.tokens(mask=inputs["attention_mask"], **attributes))
-            yield
-
-    def router_factor(self, num_items_in_batch: Tensor | int | None) -> float:
-        """By what the gradient that arrives at the loss is multiplied, so that micro-batches average."""
-        summed = self.model_accepts_loss_kwargs and num_items_in_batch is not None
-        return 1.0 / self.current_gradient_accumulation_steps if summed else 1.0
+    def router_metrics(self) -> dict[str, float]:
+        """Metrics of the routers since the last row; kept for the run's own row."""
+        self._routing = super().router_metrics()
+        return self._routing
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Complete a row with the routers' metrics and pass it on."""
+        """Pass a row on, with the routers' metrics, and complete the run's own."""
+        training = "loss" in logs
         super().log(logs, start_time)
-        if "loss" not in logs:
+        if not training:
             return
         seconds = time.perf_counter() - self._since
         tokens = gather_sum(torch.tensor(float(self._tokens), device=self.args.device))
@@ -152,11 +129,7 @@ class StageTrainer(Trainer):  # type: ignore[misc]
         row |= {name: logs[name] for name in ("loss", "learning_rate", "grad_norm") if name in logs}
         if float(tokens):
             row["tokens_per_second"] = float(tokens) / max(seconds, 1e-9)
-        for terms in self._router_terms:
-            if isinstance(terms, Shaper):
-                terms.check_finite(across_ranks=True)
-            row |= terms.metrics(across_ranks=True)
-        self._on_row(row)
+        self._on_row({**row, **self._routing})
         self._tokens, self._since = 0, time.perf_counter()
 
     def gathered_state(self) -> dict[str, Any] | None:
@@ -173,7 +146,7 @@ class StageTrainer(Trainer):  # type: ignore[misc]
         super()._save_checkpoint(model, trial)
         barrier()
         if self.is_world_process_zero():
-            for terms in self._router_terms:
+            for terms in self.router_terms:
                 if isinstance(terms, Shaper):
                     save_window(terms, self._folder.checkpoint(self.state.global_step))
             self._folder.complete_checkpoint(self.state.global_step, self._keep)

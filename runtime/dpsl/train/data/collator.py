@@ -9,12 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from dpsl.tokens import TOKEN_ATTRIBUTES
+from dpsl.tokens.members import MODALITY, modality_codes
 from dpsl.train.data.dataset import IGNORED, Sample
-from dpsl.train.data.token_classes import MODALITY, modality_codes
 from priorlang.table.prior_table import PriorTable
-
-TOKEN_ATTRIBUTES = "token_attributes"
-"""The batch entry that is for `Shaper.tokens`, not for the model."""
 
 
 class Collator:
@@ -37,8 +35,9 @@ class Collator:
 
         Returns:
             input_ids, attention_mask and labels, each [B, S] int64; pixel_values [I, 3, H, W] of all images
-            in order, absent where the batch has none; token_attributes: modality [B, S] and the others [B],
-            as int64 codes of the prior. Padding carries a code too: the mask is what leaves it out.
+            in order, absent where the batch has none; token_attributes: what `Shaper.tokens` takes, the mask,
+            modality [B, S] and the others [B] as int64 codes of the prior. Padding carries a code too: the
+            mask is what leaves it out.
         """
         lengths = torch.tensor([len(sample.input_ids) for sample in samples])
         input_ids = pad_sequence([s.input_ids for s in samples], batch_first=True, padding_value=self._pad)
@@ -53,7 +52,8 @@ class Collator:
 
     def _attributes(self, samples: Sequence[Sample], input_ids: Tensor, mask: Tensor) -> dict[str, Tensor]:
         names = samples[0].codes
-        attributes = {name: torch.tensor([sample.codes[name] for sample in samples]) for name in names}
+        attributes = {"mask": mask}
+        attributes |= {name: torch.tensor([sample.codes[name] for sample in samples]) for name in names}
         if self._modality is not None:
             vision, language = self._modality
             is_image = mask.bool() & (

@@ -8,14 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from dpsl.errors import DpslError
+from dpsl.tokens.members import MODALITY, modality_codes
 from priorlang.table.prior_table import PriorTable, TableAttribute
 
 if TYPE_CHECKING:
     from dpsl.train.data.dataset import ConversationDataset
-
-MODALITY = "modality"
-VISION, LANGUAGE = "vision", "language"
 
 
 def missing_member(attribute: TableAttribute, stated: Mapping[str, str]) -> tuple[str, str] | None:
@@ -48,25 +45,6 @@ def record_codes(table: PriorTable | None, stated: Mapping[str, str]) -> dict[st
         if attribute.name != MODALITY and code is not None:
             codes[attribute.name] = code
     return codes
-
-
-def modality_codes(table: PriorTable | None) -> tuple[int, int] | None:
-    """The codes of vision and language tokens; None where the prior does not ask for the modality.
-
-    Raises:
-        DpslError: the prior's modality has other members.
-    """
-    for attribute in table.header.attributes if table is not None else ():
-        if attribute.name == MODALITY:
-            vision, language = attribute.code(VISION), attribute.code(LANGUAGE)
-            if vision is None or language is None:
-                raise DpslError(
-                    f"the prior's attribute {MODALITY}",
-                    f"its members are {', '.join(attribute.members)}, but tokens are {VISION} or {LANGUAGE}",
-                    f"name its members {VISION} and {LANGUAGE}, or add `unknown`",
-                )
-            return vision, language
-    return None
 
 
 def count_tokens(dataset: ConversationDataset, table: PriorTable) -> NDArray[np.int64]:

@@ -89,9 +89,9 @@ def test_only_the_prior_s_attributes_come(digits_data: Path, digits_processor: A
     table = make_table(TableAttribute("task", ("text-question", "caption")))
     dataset = ConversationDataset(load_records([source], table), digits_processor, table=table)
     batch = Collator(pad_token_id=0, image_token_id=2, table=table)([dataset[0]])
-    assert set(batch["token_attributes"]) == {"task"}
+    assert set(batch["token_attributes"]) == {"mask", "task"}
     bare = ConversationDataset(load_records([source]), digits_processor)
-    assert Collator(pad_token_id=0, image_token_id=2)([bare[0]])["token_attributes"] == {}
+    assert set(Collator(pad_token_id=0, image_token_id=2)([bare[0]])["token_attributes"]) == {"mask"}
 
 
 def test_a_modality_of_other_members_is_refused(make_table: Any) -> None:

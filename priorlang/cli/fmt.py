@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from priorlang.cli.exits import CLEAN, FINDINGS, USAGE
-from priorlang.cli.options import quiet_option
+from priorlang.cli.options import priors_only_option, quiet_option
 from priorlang.cli.output import exit_code, print_findings, remark
 from priorlang.diagnostics.finding import PriorError
 
@@ -24,17 +24,20 @@ from priorlang.diagnostics.finding import PriorError
     is_flag=True,
     help="Write no file: print the canonical text, as `git` wants of a textconv.",
 )
+@priors_only_option
 @quiet_option
-def command(files: tuple[str, ...], check: bool, printed: bool, quiet: bool) -> None:
+def command(files: tuple[str, ...], check: bool, printed: bool, priors_only: bool, quiet: bool) -> None:
     """Lay prior files out in the one canonical way; comments stay, meaning never changes."""
     from priorlang.files import write_whole
     from priorlang.syntax.reformat import formatted
-    from priorlang.syntax.source import read_source
+    from priorlang.syntax.source import may_be_prior, read_source
 
     if check and printed:
         raise click.UsageError("--check writes nothing and --stdout prints: take one of them")
     code = CLEAN
     for file in files:
+        if priors_only and not may_be_prior(file):
+            continue
         try:
             source = read_source(file)
             text = formatted(source)

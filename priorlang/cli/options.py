@@ -38,6 +38,9 @@ always_quiet_option = click.option(
     "--quiet", is_flag=True, expose_value=False, help="No remarks on standard error; this command makes none."
 )
 """Scripts that say --quiet need not know which command remarks on what it does."""
+priors_only_option = click.option(
+    "--priors-only", is_flag=True, help="Pass over YAML files without the key `priorlang`, as hooks want."
+)
 
 
 def given_by(model_config: str | None) -> GivenModel | None:

@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from priorlang.cli.options import model_option, quiet_option, set_option
+from priorlang.cli.options import model_option, priors_only_option, quiet_option, set_option
 
 
 @click.command("validate")
@@ -41,6 +41,7 @@ from priorlang.cli.options import model_option, quiet_option, set_option
 @click.option("--sensitivity", is_flag=True, help="Say what moving each number by a fifth does to the loads.")
 @set_option
 @model_option
+@priors_only_option
 @quiet_option
 def command(
     files: tuple[str, ...],
@@ -53,11 +54,15 @@ def command(
     sensitivity: bool,
     settings: tuple[str, ...],
     model_config: str | None,
+    priors_only: bool,
     quiet: bool,
 ) -> None:
     """Check prior files, or training files with the priors they name."""
     from priorlang.cli.validation import validate
+    from priorlang.syntax.source import may_be_prior
 
+    if priors_only:
+        files = tuple(file for file in files if may_be_prior(file))
     sys.exit(
         validate(
             files,

@@ -6,6 +6,7 @@ Everything else is declared once.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 from priorlang.diagnostics.finding import Finding, Related, Severity
@@ -69,6 +70,7 @@ def _place(
     is_root: bool,
 ) -> None:
     """Put one statement where it belongs."""
+    findings.extend(_nameless(statement))
     if isinstance(statement, t.Model):
         for setting in statement.settings:
             restatable.setdefault(("model setting", setting.key.text), []).append(setting)
@@ -89,6 +91,29 @@ def _place(
         scope.expects.append(statement)
     elif is_root and isinstance(statement, t.Allow):
         scope.allows.append(statement)
+
+
+def _nameless(statement: t.Statement) -> Iterator[Finding]:
+    """What is declared under a name that nobody can see."""
+    if isinstance(statement, t.Attribute | t.Group | t.Rule):
+        kind = (
+            f"group of {statement.kind}"
+            if isinstance(statement, t.Group)
+            else type(statement).__name__.lower()
+        )
+        names = [(f"this {kind}", statement.name)]
+        if isinstance(statement, t.Attribute):
+            names += [("this member", name) for name in _member_names(statement.members)]
+        for what, name in names:
+            if not name.text.strip():
+                message = f"{what} has an empty name; a name is a word, or any other text in double quotes"
+                yield Finding("invalid-value", Severity.ERROR, message, name.span)
+
+
+def _member_names(members: Iterable[t.Member]) -> Iterator[t.Name]:
+    for member in members:
+        yield member.name
+        yield from _member_names(member.children)
 
 
 def _place_attribute(scope: Scope, statement: t.Attribute, findings: list[Finding]) -> None:

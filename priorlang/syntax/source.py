@@ -26,6 +26,21 @@ class SourceFile(Record):
         return self.name.endswith((".yaml", ".yml"))
 
 
+_PRIOR_KEY = re.compile(r"""^[{ ]*["']?priorlang["']?[ \t]*:""", re.MULTILINE)
+
+
+def may_be_prior(path: str) -> bool:
+    """Whether a file is meant as a prior: by its ending, or as YAML with the key `priorlang`, however broken."""
+    if not path.endswith((".yaml", ".yml")):
+        return True
+    try:
+        with open(path, "rb") as stream:
+            text = stream.read(MAXIMUM_BYTES).decode("utf-8", "replace")
+    except (OSError, ValueError):
+        return True
+    return _PRIOR_KEY.search(text) is not None
+
+
 class LineTable:
     """Offsets into a text → places."""
 

@@ -4,47 +4,21 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from dpsl.errors import UpcycleError
-from dpsl.upcycle.block import UpcycledMoE, block_like
+from dpsl.upcycle.block import block_like
 from dpsl.upcycle.branches import RunningMean, name_of
 from dpsl.upcycle.classes import become_upcycled, upcycled_class
 from dpsl.upcycle.decoder import decoder_layers, dense_ffns
 from dpsl.upcycle.ffn import width_of
 from dpsl.upcycle.fill import fill_replica, fill_shared, layer_generator, start_router
 from dpsl.upcycle.plan import UpcyclePlan, resolved
+from dpsl.upcycle.receipt import Receipt, check_block, make_receipt
 from dpsl.upcycle.storage import load_model
-
-_PROBE_TOKENS = 64
-
-
-@dataclass(frozen=True)
-class Receipt:
-    """What upcycling did.
-
-    Attributes:
-        layers: decoder layers that now route.
-        parameters_before: parameters of the dense model.
-        parameters_after: parameters of the mixture.
-        active_parameters: of those, how many one token uses.
-        largest_difference: over the blocks, the largest |mixture − dense| of an output entry on random hidden
-            states of unit variance. Without scale "preserve" it is not small: gates and the shared expert
-            add up to more than the dense FFN.
-        largest_output: the largest |dense| entry among them, to compare with.
-    """
-
-    layers: tuple[int, ...]
-    parameters_before: int
-    parameters_after: int
-    active_parameters: int
-    largest_difference: float
-    largest_output: float
 
 
 def upcycle(
@@ -107,7 +81,7 @@ def upcycle(
     plan = resolved(asked, {index: width_of(ffn) for index, ffn in ffns.items()})
     _check_whole(model)
 
-    before = _count(model)
+    before = count(model)
     blocks = {index: block_like(ffns[index], plan.to_config()) for index in plan.routed}
     generators = {index: layer_generator(plan, index) for index in plan.routed}
     for index, block in blocks.items():
@@ -117,17 +91,19 @@ def upcycle(
             fill_replica(block, replica, dense_ffns(source)[index], plan, generators[index])
 
     decoder: Any = decoder_layers(model)
-    inactive, differences, outputs = 0, [0.0], [0.0]
+    checks = []
     for index, block in blocks.items():
         fill_shared(block, ffns[index])
-        difference, output = _compare(ffns[index], block, seed)
+        checks.append(check_block(ffns[index], block, plan))
         decoder[index].mlp = block
-        inactive += (plan.experts - plan.top_k) * _count(block.experts[0])
-        differences.append(difference)
-        outputs.append(output)
     become_upcycled(model, plan.to_config())
-    after = _count(model)
-    return Receipt(plan.routed, before, after, after - inactive, max(differences), max(outputs))
+    inactive = sum((plan.experts - plan.top_k) * count(block.experts[0]) for block in blocks.values())
+    return make_receipt(plan, checks, before, count(model), inactive)
+
+
+def count(module: nn.Module) -> int:
+    """The parameters of a module, those that are tied once."""
+    return sum(parameter.numel() for parameter in module.parameters())
 
 
 def _sources(
@@ -143,20 +119,6 @@ def _sources(
         mean.add(name_of(branch), dense)
         yield dense
     mean.write()
-
-
-@torch.no_grad()
-def _compare(dense: nn.Module, block: UpcycledMoE, seed: int) -> tuple[float, float]:
-    """The largest difference of outputs on random hidden states, and the largest dense output."""
-    weight = block.router.weight
-    hidden_NH = torch.randn(_PROBE_TOKENS, weight.shape[1], generator=torch.Generator().manual_seed(seed))
-    hidden_NH = hidden_NH.to(weight.device, weight.dtype)
-    dense_NH = dense(hidden_NH)
-    return float((block(hidden_NH) - dense_NH).abs().max()), float(dense_NH.abs().max())
-
-
-def _count(module: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in module.parameters())
 
 
 def _check_whole(model: nn.Module) -> None:

@@ -108,6 +108,9 @@ def test_receipt_counts_parameters() -> None:
         active_parameters=before + LAYERS * (2 * ffn + router),
         largest_difference=receipt.largest_difference,
         largest_output=receipt.largest_output,
+        theory="none: there is noise",
+        theory_error=None,
+        holds=None,
     )
 
 

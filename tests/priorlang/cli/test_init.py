@@ -12,7 +12,9 @@ from click.testing import CliRunner
 from priorlang.cli.commands import cli
 from priorlang.cli.init import command
 from priorlang.phases import Prior
-from priorlang.ready_made import spec_names
+from priorlang.ready_made import spec_names, spec_text
+from priorlang.syntax import SourceFile, parse
+from priorlang.syntax.comment_map import map_comments
 from priorlang.syntax.reformat import formatted
 
 # What the paper found to be worse, and why: a class with one expert, of two that each token is routed to.
@@ -53,16 +55,26 @@ def test_list_says_what_each_is() -> None:
     assert len(result.output.splitlines()) == len(spec_names())
 
 
-@pytest.mark.parametrize("name", ["modality", "symmetric", "task", "uniform"])
+@pytest.mark.parametrize("name", spec_names())
+def test_every_statement_of_a_ready_made_prior_has_a_comment_that_teaches(name: str) -> None:
+    document, _ = parse(SourceFile(f"{name}.prior", spec_text(name)))
+    mapped = map_comments(document)
+    taught = {type(statement) for statement in document.statements if mapped.before.get(statement.span)}
+    assert taught == {type(statement) for statement in document.statements}
+    assert document.version is not None
+    assert len(mapped.before[document.version.span]) >= 4
+
+
+@pytest.mark.parametrize("name", spec_names())
 def test_the_commands_of_a_lesson_work_as_they_stand(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     said = CliRunner().invoke(command, ["--from", name]).output
-    lesson = (tmp_path / f"{name}.prior").read_text(encoding="utf-8")
+    lesson = (tmp_path / f"{Path(name).name}.prior").read_text(encoding="utf-8")
     commands = re.findall(r"^#?\s+priorlang +(.*?)(?:[ ]{3,}.*)?$", lesson + said, re.MULTILINE)
     assert {line.split()[0] for line in commands} >= {"validate", "preview"}
     for line in commands:
-        if not line.startswith("preview"):
+        if line.split()[0] not in {"preview", "init"}:
             result = CliRunner().invoke(cli, shlex.split(line))
             assert result.exit_code == 0, result.output

@@ -14,6 +14,8 @@ from dpsl.registration import announce
 if TYPE_CHECKING:
     from dpsl.loss import dirichlet_prior_shaping_loss
     from dpsl.module import DirichletPriorShaping
+    from dpsl.routers.blocks import moe_blocks_without_router
+    from dpsl.routers.zero3 import set_leaf_modules
     from dpsl.shaper import Shaper, attach
     from dpsl.tokens import TokenCollator, expand_codes, shard_tokens
     from dpsl.train.processes import prepare_process
@@ -32,7 +34,9 @@ _HOMES = {
     "dirichlet_prior_shaping_loss": "dpsl.loss",
     "expand_codes": "dpsl.tokens",
     "load_model": "dpsl.upcycle",
+    "moe_blocks_without_router": "dpsl.routers.blocks",
     "prepare_process": "dpsl.train.processes",
+    "set_leaf_modules": "dpsl.routers.zero3",
     "shard_tokens": "dpsl.tokens",
 }
 
@@ -46,7 +50,9 @@ __all__ = [
     "dirichlet_prior_shaping_loss",
     "expand_codes",
     "load_model",
+    "moe_blocks_without_router",
     "prepare_process",
+    "set_leaf_modules",
     "shard_tokens",
     "upcycle",
 ]

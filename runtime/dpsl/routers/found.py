@@ -11,6 +11,9 @@ from typing import Any
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
+NAMED = "named"
+"""The kind of modules that a user names: nothing is known of how their output is used."""
+
 _FIRST_NUMBER = re.compile(r"(?:^|\.)(\d+)(?:\.|$)")
 
 

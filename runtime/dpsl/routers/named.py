@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from torch import nn
 
 from dpsl.errors import AttachError
-from dpsl.routers.found import FoundRouter, first_int, layer_of
+from dpsl.routers.found import NAMED, FoundRouter, first_int, layer_of
 from priorlang.diagnostics.suggest import closest, listing
 
 _EXPERTS = ("num_experts", "n_experts", "num_local_experts", "out_features")
@@ -67,7 +67,7 @@ def _described(name: str, module: nn.Module, pattern: str, index: int | None) ->
             "describe it: routers=[dpsl.routers.found.FoundRouter(name, module, layer, …)]",
         )
     experts, top_k = first_int((module,), _EXPERTS), first_int((module,), _TOP_K)
-    return FoundRouter(name, module, layer, experts, top_k, index, "named")
+    return FoundRouter(name, module, layer, experts, top_k, index, NAMED)
 
 
 def _matches_nothing(

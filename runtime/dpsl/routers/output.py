@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from dpsl.errors import AttachError
-from dpsl.routers.found import FoundRouter, Scoring
+from dpsl.routers.found import NAMED, FoundRouter, Scoring
 
 _ENOUGH = 64
 """Numbers of which not all lie within 0 and 1 by chance."""
@@ -30,10 +30,13 @@ class RouterOutput:
 
     Attributes:
         recorded_NK: the recorded values, as they came.
-        combined: the tensor that the experts' outputs are combined with, to which a gradient can be attached.
+        combined: the tensor that the experts' outputs are combined with.
         combined_index: its place in the output tuple; None where the output is the logits alone.
         indices_Nk: the chosen experts, or None where the router does not return them.
         place: the router, as messages name it.
+        carrier: what a gradient is attached to: `combined`, or all tensors of numbers in one piece where it is not
+            known with which of them the experts are combined.
+        packed: the places of those tensors in the output tuple.
     """
 
     recorded_NK: Tensor
@@ -41,6 +44,8 @@ class RouterOutput:
     combined_index: int | None
     indices_Nk: Tensor | None
     place: str
+    carrier: Tensor
+    packed: tuple[int, ...] = ()
 
 
 def read_output(router: FoundRouter, output: Any) -> RouterOutput:
@@ -51,7 +56,7 @@ def read_output(router: FoundRouter, output: Any) -> RouterOutput:
     """
     if isinstance(output, Tensor):
         recorded_NK = _as_logits(router, output)
-        return RouterOutput(recorded_NK, output, None, None, router.place)
+        return RouterOutput(recorded_NK, output, None, None, router.place, output)
     logits_index = _place_of_logits(router, output)
     recorded_NK = _as_logits(router, output[logits_index])
     combined_index, indices_Nk = logits_index, None
@@ -62,15 +67,25 @@ def read_output(router: FoundRouter, output: Any) -> RouterOutput:
             combined_index = index
         elif not value.is_floating_point() and value.shape[-1:] == (router.top_k,):
             indices_Nk = value.reshape(-1, value.shape[-1])
-    return RouterOutput(recorded_NK, output[combined_index], combined_index, indices_Nk, router.place)
+    combined = carrier = output[combined_index]
+    packed: tuple[int, ...] = ()
+    if router.kind == NAMED:
+        packed = tuple(index for index, value in enumerate(output) if _is_per_token(value))
+        carrier = torch.cat([output[index].flatten() for index in packed])
+    return RouterOutput(recorded_NK, combined, combined_index, indices_Nk, router.place, carrier, packed)
 
 
-def with_combined(output: Any, read: RouterOutput, combined: Tensor) -> Any:
-    """The output with another tensor in the place of `read.combined`."""
+def with_carrier(output: Any, read: RouterOutput, carrier: Tensor) -> Any:
+    """The output with another tensor in the place of `read.carrier`."""
     if read.combined_index is None:
-        return combined
+        return carrier
     values = list(output)
-    values[read.combined_index] = combined
+    if read.packed:
+        parts = torch.split(carrier, [output[index].numel() for index in read.packed])
+        for index, part in zip(read.packed, parts, strict=True):
+            values[index] = part.view_as(output[index]).to(output[index].dtype)
+    else:
+        values[read.combined_index] = carrier
     return type(output)(*values) if hasattr(output, "_fields") else tuple(values)
 
 
@@ -194,11 +209,7 @@ def _place_of_logits(router: FoundRouter, output: Any) -> int:
                 "this router kind or version of transformers is not supported",
             )
         return router.logits_index
-    width = {
-        index: value.shape[-1]
-        for index, value in enumerate(output)
-        if isinstance(value, Tensor) and value.is_floating_point() and value.dim() > 1
-    }
+    width = {index: value.shape[-1] for index, value in enumerate(output) if _is_per_token(value)}
     widest = [index for index, columns in width.items() if columns == max(width.values())]
     if len(widest) != 1:
         found = "none" if not widest else " and ".join(map(str, widest))
@@ -208,6 +219,10 @@ def _place_of_logits(router: FoundRouter, output: Any) -> int:
             f"say the place: routers={{'{router.name}': {widest[0] if widest else 0}}}",
         )
     return widest[0]
+
+
+def _is_per_token(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.is_floating_point() and value.dim() > 1
 
 
 def _as_logits(router: FoundRouter, value: Any) -> Tensor:

@@ -16,7 +16,7 @@ from dpsl.routers.output import (
     effective_logits,
     infer_scoring,
     read_output,
-    with_combined,
+    with_carrier,
 )
 from dpsl.shaping.attachment import attach_gradient
 from dpsl.shaping.matching import check_count
@@ -79,8 +79,8 @@ class RouterHook:
         return output if step is None else self._attached(step, output, read, logits_NK)
 
     def _attached(self, step: MicroStep, output: Any, read: RouterOutput, logits_NK: Tensor) -> Any:
-        combined = attach_gradient(read.combined, logits_NK, step, self.router.layer, self.router.place)
-        return with_combined(output, read, combined)
+        carrier = attach_gradient(read.carrier, logits_NK, step, self.router.layer, self.router.place)
+        return with_carrier(output, read, carrier)
 
     def _read(self, output: Any) -> tuple[RouterOutput, Tensor]:
         read = read_output(self.router, output)

@@ -74,20 +74,25 @@ def explicit_loss(
             losses.append(loss_of(model, batch))
         by_rank.append(caught)
     total = torch.stack(losses).mean()
-    modality_N = torch.cat([batch.modality.flatten() for batch in ranks])
-    mask_N = torch.cat([batch.inputs["attention_mask"].flatten().bool() for batch in ranks])
     for place, of_layer in enumerate(zip(*by_rank, strict=True)):
         logits_NK = torch.cat(list(of_layer)).float()
         if kind in SIGMOID:
             logits_NK = nn.functional.logsigmoid(logits_NK)
-        row_N = torch.from_numpy(table.row[place]).long()[modality_N].masked_fill(~mask_N, UNSHAPED)
-        for row in sorted(set(row_N[row_N >= 0].tolist())):
-            share = (row_N == row).sum() / (row_N >= 0).sum()
-            population_N = (row_N == row).long() - 1
-            loss = dpsl.dirichlet_prior_shaping_loss(
-                logits_NK, torch.from_numpy(table.alpha[row]), population_N
-            )
-            total = total + share * table.weight[row] * loss
+        total = total + population_terms(table, place, logits_NK, ranks)
+    return total
+
+
+def population_terms(table: PriorTable, place: int, logits_NK: Tensor, ranks: Sequence[MicroBatch]) -> Tensor:
+    """One layer's Σ over populations of share · weight · loss, for the tokens of all ranks."""
+    modality_N = torch.cat([batch.modality.flatten() for batch in ranks])
+    mask_N = torch.cat([batch.inputs["attention_mask"].flatten().bool() for batch in ranks])
+    row_N = torch.from_numpy(table.row[place]).long()[modality_N].masked_fill(~mask_N, UNSHAPED)
+    total = logits_NK.new_zeros(())
+    for row in sorted(set(row_N[row_N >= 0].tolist())):
+        share = (row_N == row).sum() / (row_N >= 0).sum()
+        population_N = (row_N == row).long() - 1
+        loss = dpsl.dirichlet_prior_shaping_loss(logits_NK, torch.from_numpy(table.alpha[row]), population_N)
+        total = total + share * table.weight[row] * loss
     return total
 
 

@@ -13,6 +13,8 @@ import logging
 import sys
 import tempfile
 import traceback
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from batches import micro_batch, table_of
 from deepspeed.utils import safe_get_full_fp32_param, safe_get_full_grad
 from explicit import MicroBatch, distance, explicit_loss, is_router
 from families import build, top_k_of
+from native_moe import autoep_ready, native_loop
 from torch import Tensor, nn
 from transformers import Trainer, TrainingArguments
 
@@ -68,7 +71,16 @@ def raw_loop(case: Case) -> dict[str, Any]:
     set_checkpointing(model, case["checkpointing"])
     set_leaf_modules(model)
     engine, *_ = deepspeed.initialize(model=model, config=config_of(case))
-    shaper = dpsl.attach(model, table_of(top_k_of(case["kind"])), ranks="sort")
+    result = raw_steps(case, engine, expected, str)
+    engine.destroy()
+    return result
+
+
+def raw_steps(
+    case: Case, engine: Any, expected: dict[str, Tensor], name_before: Callable[[str], str]
+) -> dict[str, Any]:
+    """The micro-steps of one optimizer step, shaped."""
+    shaper = dpsl.attach(engine, table_of(top_k_of(case["kind"])), ranks="sort")
     steps = case["accumulation"]
     for place in range(steps):
         inputs, modality = micro_batch(place, torch.distributed.get_rank())
@@ -78,11 +90,13 @@ def raw_loop(case: Case) -> dict[str, Any]:
         if place < steps - 1:
             engine.step()
     found = {
-        name: safe_get_full_grad(p).float().clone() for name, p in model.named_parameters() if is_router(name)
+        name_before(name): safe_get_full_grad(p).float().clone()
+        for name, p in engine.module.named_parameters()
+        if is_router(name)
     }
     result = compared(case, found, expected, shaper)
+    result["kinds"] = sorted({router.kind for router in shaper.routers})
     shaper.detach()
-    engine.destroy()
     return result
 
 
@@ -115,7 +129,46 @@ def trainer_loop(case: Case) -> dict[str, Any]:
     return result
 
 
-LOOPS = {"raw": raw_loop, "trainer": trainer_loop}
+def autoep_loop(case: Case) -> dict[str, Any]:
+    """AutoEP: the modules that DeepSpeed puts in place of the model's own."""
+    autoep_ready()
+    model = model_of(case)
+    expected = expected_gradients(case, model)
+    expert_parallel = {"enabled": True, "autoep_size": world(), "use_grouped_mm": False}
+    config = {**config_of(case), "expert_parallel": expert_parallel}
+    engine, *_ = deepspeed.initialize(model=model, config=config)
+    result = raw_steps(case, engine, expected, lambda name: name.replace("mlp.router.gate.", "mlp.gate."))
+    assert result.pop("kinds") == ["autoep"]
+    engine.destroy()
+    return result
+
+
+def leaves_loop(case: Case) -> dict[str, Any]:
+    """ZeRO-3 with and without leaf modules: attaching warns of their absence, and of nothing else."""
+    warned = []
+    for marked in (False, True):
+        model = model_of(case)
+        if marked:
+            set_leaf_modules(model)
+        engine, *_ = deepspeed.initialize(model=model, config=config_of(case))
+        with warnings.catch_warnings(record=True) as seen:
+            warnings.simplefilter("always")
+            dpsl.attach(engine, table_of(top_k_of(case["kind"]))).detach()
+        warned.append([str(warning.message) for warning in seen])
+        engine.destroy()
+    ((text,), nothing) = warned
+    assert "dpsl.set_leaf_modules(model) before deepspeed.initialize" in text
+    assert nothing == []
+    return {"distance": 0.0, "tokens": 0, "expected_tokens": 0}
+
+
+LOOPS = {
+    "raw": raw_loop,
+    "trainer": trainer_loop,
+    "native": native_loop,
+    "autoep": autoep_loop,
+    "leaves": leaves_loop,
+}
 
 
 class OneStep(Trainer):
@@ -193,9 +246,9 @@ def config_of(case: Case) -> dict[str, Any]:
         "communication_data_type": "fp32",
         "data_types": {"grad_accum_dtype": "fp32"},
         **(
-            {"optimizer": {"type": "AdamW", "params": {"lr": 1e-3, "torch_adam": True}}}
-            if case["loop"] == "raw"
-            else {"gradient_clipping": 0.0, "train_micro_batch_size_per_gpu": "auto"}
+            {"gradient_clipping": 0.0, "train_micro_batch_size_per_gpu": "auto"}
+            if case["loop"] == "trainer"
+            else {"optimizer": {"type": "AdamW", "params": {"lr": 1e-3, "torch_adam": True}}}
         ),
     }
 

@@ -1,6 +1,7 @@
 """Under DeepSpeed and transformers' Trainer, in one process and two: gradients are those of explicit summation.
 
-Stage, accumulation, checkpointing and precision are combined so that any two of their values meet.
+Stage meets accumulation in every pair, and checkpointing and precision take turns. DeepSpeed's own mixtures, native MoE and
+AutoEP, run with as many expert-parallel ranks as there are processes.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ import pytest
 
 HERE = Path(__file__).parent
 TOLERANCE = 1e-3
+BF16_STEP = 2.0**-8
+"""A native gate has fp32 logits and bf16 weights, whose gradient is rounded once for each of its uses."""
 PATIENCE = 280
 STAGES = (0, 1, 2, 3)
 ACCUMULATIONS = (1, 2, 4, 8)
@@ -60,6 +63,16 @@ CASES = [
             ]
         )
     ),
+    *(
+        {**_case("native", f"top-{k}", stage, place, accumulation, dtype), "k": k}
+        for place, (k, stage, accumulation, dtype) in enumerate(
+            [(1, 0, 1, "fp32"), (2, 1, 2, "fp32"), (3, 2, 4, "fp32"), (2, 2, 2, "bf16")]
+        )
+    ),
+    _case("autoep", "mixtral", 0, 0, 2, "fp32"),
+    _case("autoep", "deepseek-v3", 2, 0, 4, "fp32"),
+    _case("autoep", "qwen3-moe", 3, 0, 1, "fp32"),
+    _case("leaves", "upcycled", 3, 0, 1, "fp32"),
 ]
 
 
@@ -132,5 +145,6 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Any:
 def test_gradients_are_those_of_explicit_summation(processes: int, place: int, results: Any) -> None:
     result = results(processes)[place]
     assert "failed" not in result, result["failed"]
-    assert result["distance"] < TOLERANCE
+    rounded = CASES[place]["loop"] == "native" and CASES[place]["dtype"] == "bf16"
+    assert result["distance"] < (BF16_STEP if rounded else TOLERANCE)
     assert result["tokens"] == result["expected_tokens"]

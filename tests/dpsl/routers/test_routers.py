@@ -13,7 +13,7 @@ import dpsl
 from dpsl.errors import AttachError
 from dpsl.routers.find import find_routers
 from dpsl.routers.found import FoundRouter, Scoring, layer_of
-from dpsl.routers.output import effective_logits, infer_scoring, read_output, with_combined
+from dpsl.routers.output import effective_logits, infer_scoring, read_output, with_carrier
 
 
 def qwen3_vl_moe() -> nn.Module:
@@ -166,7 +166,7 @@ def test_logits_alone_are_replaced_whole() -> None:
     logits = torch.zeros(2, 3, 4)
     read = read_output(_router(0), logits)
     assert read.recorded_NK.shape == (6, 4)
-    assert with_combined(logits, read, logits + 1).sum() == 24
+    assert with_carrier(logits, read, logits + 1).sum() == 24
 
 
 def test_the_prior_must_fit_the_logits() -> None:

@@ -20,6 +20,7 @@ COMMANDS = {
     "fit": "Write the prior that the routing of a run has become.",
     "preview": "Draw what a prior asks for.",
     "train": "Train as a training file says.",
+    "upcycle": "Make a dense checkpoint a mixture of experts.",
     "report": "Write the report of a run.",
     "schema": "Print the JSON Schema of a file.",
     "lsp": "Language server on standard streams.",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
+from priorlang.cli.engine import require_engine
 from priorlang.cli.exits import FINDINGS, USAGE
 from priorlang.cli.options import quiet_option
 from priorlang.cli.output import fail, remark
@@ -51,7 +52,7 @@ def command(
         raise click.UsageError("name a training file, or the run to continue with --resume RUN")
     if dry_run and resume is not None:
         raise click.UsageError("--dry-run looks at a run that has not begun: leave out --resume")
-    _require_engine()
+    require_engine()
     from dpsl.errors import DpslError
     from dpsl.train.processes import distributed_by_launcher, world_size
 
@@ -170,19 +171,6 @@ def _train(run: Path, processes: int, data: DataRoom | None, *, quiet: bool) -> 
             remark(f"- {sentence}", quiet=quiet)
         click.echo(f"run: {run}")
         click.echo(f"report: {page}")
-
-
-def _require_engine() -> None:
-    """Leave with the way to install it where the engine is not there."""
-    from importlib.util import find_spec
-
-    missing = [name for name in ("torch", "transformers", "deepspeed") if find_spec(name) is None]
-    if missing:
-        names = " and ".join([", ".join(missing[:-1])] * (len(missing) > 1) + missing[-1:])
-        verb = "are" if len(missing) > 1 else "is"
-        hint = "run `pip install 'priorlang[train]'`"
-        click.echo(f"error: training needs {names}, which {verb} not installed; {hint}", err=True)
-        sys.exit(USAGE)
 
 
 def _fail_engine(error: Exception) -> NoReturn:

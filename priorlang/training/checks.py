@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path as FilePath
 
 from priorlang.diagnostics.finding import Finding, Fix, Related, Severity
+from priorlang.training.lineage import check_lineage
 from priorlang.training.plan import DataSource, StagePlan, TrainingPlan
 from priorlang.training.upcycle import problems
 from priorlang.training.yaml_tree import Path, SourceTree
@@ -20,7 +21,7 @@ def check_plan(plan: TrainingPlan, tree: SourceTree, stage_path: StagePath) -> I
     """All findings beyond the types. `stage_path(index, *keys)` says where a stage's value stands."""
     yield from _model(plan, tree)
     yield from _stage_names(plan, tree)
-    yield from _stage_order(plan, tree)
+    yield from check_lineage(plan, tree)
     for index, stage in enumerate(plan.stages):
 
         def at(*keys: str | int, index: int = index) -> Path:
@@ -66,28 +67,6 @@ def _stage_names(plan: TrainingPlan, tree: SourceTree) -> Iterator[Finding]:
                 (related,),
             )
         first.setdefault(stage.name, index)
-
-
-def _stage_order(plan: TrainingPlan, tree: SourceTree) -> Iterator[Finding]:
-    """Experts stay: no stage can go back to dense layers."""
-    sparse: StagePlan | None = None
-    for index, stage in enumerate(plan.stages):
-        if stage.moe:
-            sparse = sparse or stage
-            if sparse.upcycle != stage.upcycle:
-                yield _error(
-                    "invalid-value",
-                    f"stage `{sparse.name}` makes the experts; `{stage.name}` cannot give another `upcycle`",
-                    tree,
-                    ("stages", index, "upcycle"),
-                )
-        elif sparse is not None:
-            yield _error(
-                "invalid-value",
-                f"stage `{stage.name}` is dense, but `{sparse.name}` before it made experts: add `moe: true`",
-                tree,
-                ("stages", index),
-            )
 
 
 def _experts(stage: StagePlan, tree: SourceTree, at: StagePath) -> Iterator[Finding]:

@@ -24,5 +24,14 @@ def model_of(plan: TrainingPlan, stage: StagePlan) -> GivenModel | None:
     upcycle = stage.upcycle
     if given.experts is not None or upcycle is None:
         return given
-    routed = tuple(sorted(upcycle.layers)) if isinstance(upcycle.layers, tuple) else None
+    routed = _routed(upcycle.layers, given.layers)
     return replace(given, experts=upcycle.experts, top_k=upcycle.top_k, routed=routed)
+
+
+def _routed(wanted: str | tuple[int, ...], layers: int | None) -> tuple[int, ...] | None:
+    """The layers that will route; None for all of them."""
+    if not isinstance(wanted, str):
+        return tuple(sorted(set(wanted)))
+    if layers is None or wanted == "all":
+        return None
+    return tuple(range(0, layers, 2)) if wanted == "every-other" else tuple(range((layers + 1) // 2))

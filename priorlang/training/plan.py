@@ -69,6 +69,8 @@ class StagePlan(Strict):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = "train"
     train: tuple[str, ...] = ("all",)
     """Parts that learn: `all`, `projector`, `language_model`, `vision_tower`, `all-but-vision_tower`, …"""
+    start_from: str | None = None
+    """The stage whose model this one begins from, `initial` for the file's own; the stage before without it."""
     moe: bool = False
     """Whether the feed-forward layers are experts by now; the first such stage upcycles."""
     shape: bool = False

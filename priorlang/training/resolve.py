@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from priorlang.training.lineage import is_folder
+
 
 def resolve_run(run: dict[str, Any], folder: Path) -> dict[str, Any]:
     """The run's own keys with absolute paths. A hub name stays what it is."""
@@ -22,6 +24,9 @@ def resolve_run(run: dict[str, Any], folder: Path) -> dict[str, Any]:
 def resolve_stage(stage: dict[str, Any], folder: Path) -> dict[str, Any]:
     """A merged stage with absolute paths."""
     resolved = _with_paths(stage, ("prior",), folder)
+    upcycle = stage.get("upcycle")
+    if isinstance(upcycle, dict):
+        resolved["upcycle"] = _with_branches(upcycle, folder)
     for key in ("data", "eval_data"):
         sources = stage.get(key)
         if isinstance(sources, dict):
@@ -44,6 +49,19 @@ def absolute(path: str, folder: Path) -> str:
 def _with_paths(mapping: dict[str, Any], keys: tuple[str, ...], folder: Path) -> dict[str, Any]:
     found = {key: absolute(mapping[key], folder) for key in keys if isinstance(mapping.get(key), str)}
     return {**mapping, **found}
+
+
+def _with_branches(upcycle: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Branches that are folders, with absolute paths; names of stages stay what they are."""
+    given = upcycle.get("branches")
+    branches = [given] if isinstance(given, str) else given
+    if not isinstance(branches, list):
+        return upcycle
+    resolved = [
+        _folder_or_hub_name(branch, folder) if isinstance(branch, str) and is_folder(branch) else branch
+        for branch in branches
+    ]
+    return {**upcycle, "branches": resolved}
 
 
 def _folder_or_hub_name(name: str, folder: Path) -> str:

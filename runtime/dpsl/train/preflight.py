@@ -5,6 +5,7 @@ The model is built on the meta device, so a preflight costs neither its memory n
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,7 @@ from dpsl.upcycle.ffn import width_of
 from dpsl.upcycle.modeling_upcycled import put_blocks
 from dpsl.upcycle.plan import UpcyclePlan, resolved
 from priorlang.table.prior_table import UNSHAPED, PriorTable
+from priorlang.training.lineage import origin_of
 from priorlang.training.plan import StagePlan, TrainingPlan
 
 WEIGHTS = ("*.safetensors", "*.bin", "*.index.json")
@@ -77,9 +79,13 @@ def preflight(
     """
     processor = load_processor(plan.processor_source)
     room = DataRoom(processor, verify_images=True)
-    model = _skeleton(plan)
+    initial = _skeleton(plan)
+    skeletons: dict[str, nn.Module] = {}
     forecasts = []
-    for stage in plan.stages:
+    for index, stage in enumerate(plan.stages):
+        origin = origin_of(plan, index)
+        model = copy.deepcopy(skeletons[origin.name] if origin is not None else initial)
+        skeletons[stage.name] = model
         table = tables[stage.prior] if stage.prior is not None and stage.moe else None
         if stage.moe:
             _grow_skeleton(model, stage)

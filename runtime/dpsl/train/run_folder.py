@@ -51,6 +51,11 @@ class StageFolder:
         return self.path / "audit.json"
 
     @property
+    def receipt(self) -> Path:
+        """What upcycling did at the start of the stage, where it did."""
+        return self.path / "receipt.json"
+
+    @property
     def prior_table(self) -> Path:
         """The stage's own prior, where it is not the run's."""
         return self.path / "prior.safetensors"

@@ -21,12 +21,13 @@ from dpsl.train.image_parts import run_image_parts_always
 from dpsl.train.models import save_stage_model, vision_tower
 from dpsl.train.parts import router_parameters, train_only
 from dpsl.train.processes import first_on_main, rank
-from dpsl.train.run_folder import RunFolder, replacing, write_json
+from dpsl.train.run_folder import RunFolder, replacing, write_json, write_text
 from dpsl.train.stage_data import IMAGE_LABELS, DataRoom, StageData
 from dpsl.train.trainer import StageTrainer
 from dpsl.train.window import restore_window
 from dpsl.upcycle import upcycle
 from priorlang.table.prior_table import PriorTable
+from priorlang.training.lineage import is_folder
 from priorlang.training.plan import StagePlan
 
 
@@ -67,7 +68,7 @@ def run_stage(given: StageInput, model: nn.Module, console: Console) -> dict[str
     """
     stage, folder = given.plan, given.run.stage(given.plan.name)
     if stage.moe:
-        grow_experts(model, stage, console)
+        grow_experts(model, stage, given.run, console)
     train_only(model, stage.train)
     data = given.data.load(stage, given.table if stage.moe else None)
     shaper = _attach(model, given)
@@ -94,15 +95,16 @@ def run_stage(given: StageInput, model: nn.Module, console: Console) -> dict[str
     return metrics
 
 
-def grow_experts(model: nn.Module, stage: StagePlan, console: Console) -> None:
-    """Upcycle, unless the model has its experts already."""
+def grow_experts(model: nn.Module, stage: StagePlan, run: RunFolder, console: Console) -> None:
+    """Upcycle, unless the model has its experts already, and keep the receipt."""
     if stage.upcycle is None or router_parameters(model):
         return
-    receipt = upcycle(model, **stage.upcycle.model_dump())
-    console.line(
-        f"upcycled layers {', '.join(map(str, receipt.layers))}: {receipt.parameters_before:,} parameters became "
-        f"{receipt.parameters_after:,}, {receipt.active_parameters:,} of them active for a token"
-    )
+    options = stage.upcycle.model_dump()
+    branches = [name if is_folder(name) else run.stage(name).model for name in stage.upcycle.branches]
+    receipt = upcycle(model, **{**options, "branches": branches})
+    first_on_main(lambda: write_text(run.stage(stage.name).receipt, receipt.to_json()))
+    for line in receipt.lines():
+        console.line(line)
 
 
 def learning_model(model: nn.Module, stage: StagePlan, data: StageData) -> nn.Module:

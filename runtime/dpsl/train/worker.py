@@ -23,6 +23,7 @@ from dpsl.errors import DpslError
 from dpsl.train.processes import barrier, end_with_parent, first_on_main, prepare_process, rank, world_size
 from dpsl.train.run_folder import RunFolder, RunFolderError, open_run_folder, replacing, write_json
 from priorlang.table.prior_table import PriorTable
+from priorlang.training.lineage import origin_of
 from priorlang.training.plan import StagePlan, TrainingPlan
 
 if TYPE_CHECKING:
@@ -61,7 +62,8 @@ def train_run(path: Path, *, quiet: bool = False, data: DataRoom | None = None) 
         for index in waiting:
             stage = plan.stages[index]
             console.line(f"── {stage.name} ({index + 1} of {len(plan.stages)})")
-            before = run.stage(plan.stages[index - 1].name).model if index else None
+            origin = origin_of(plan, index)
+            before = run.stage(origin.name).model if origin is not None else None
             given = StageInput(
                 run,
                 stage,

@@ -1,0 +1,62 @@
+"""`priorlang upcycle`: a folder in, a folder and its receipt out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+import transformers
+from click.testing import CliRunner, Result
+
+from priorlang.cli.commands import cli
+
+
+def run(*words: object) -> Result:
+    return CliRunner().invoke(cli, ["upcycle", *map(str, words)])
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    config = transformers.LlamaConfig(
+        vocab_size=32, hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
+        num_key_value_heads=1,
+    )  # fmt: skip
+    transformers.LlamaForCausalLM(config).save_pretrained(tmp_path / "dense")
+    return tmp_path
+
+
+def test_a_receipt_for_people_and_for_programs(folder: Path) -> None:
+    options = ("--set", "granularity=4", "--set", "experts=16", "--set", "top_k=8", "--set", "noise=0")
+    result = run(folder / "dense", "-o", folder / "moe", *options)
+    assert result.exit_code == 0, result.output
+    assert "upcycled layers 0..1" in result.stdout
+    assert "theory: 1 + Σ gates / 4 times the dense output; holds" in result.stdout
+    result = run(folder / "dense", "-o", folder / "two", *options, "--set", "layers=[1]", "--format", "json")
+    assert json.loads(result.stdout)["layers"] == [1]
+    assert json.loads(result.stdout) == json.loads((folder / "two" / "receipt.json").read_text())
+
+
+@pytest.mark.parametrize(
+    ("setting", "exits", "words"),
+    [
+        ("granularty=4", 2, "did you mean `granularity`"),
+        ("granularity=3", 2, "ask for a multiple of 3"),
+        ("method=dorp", 2, "did you mean `drop`"),
+        ("top_k", 2, "is not NAME=VALUE"),
+        ("layers=[9]", 2, "no dense FFN in layer 9"),
+    ],
+)
+def test_mistakes(folder: Path, setting: str, exits: int, words: str) -> None:
+    result = run(folder / "dense", "-o", folder / "moe", "--set", setting)
+    assert result.exit_code == exits, result.output
+    assert words in result.output
+    assert not (folder / "moe").exists()
+
+
+def test_no_model(folder: Path) -> None:
+    result = run(folder / "none", "-o", folder / "moe")
+    assert result.exit_code == 2
+    assert "there is no config.json" in result.output

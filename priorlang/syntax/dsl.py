@@ -16,7 +16,7 @@ from priorlang.syntax import tree as t
 from priorlang.syntax.builder import Origin
 from priorlang.syntax.comments import comments_of
 from priorlang.syntax.keywords import STATEMENT_KEYWORDS
-from priorlang.syntax.messages import line_column, syntax_finding, text_place
+from priorlang.syntax.messages import line_column, syntax_findings, text_place
 from priorlang.syntax.parser import MisreadError, parse_text
 from priorlang.syntax.recovery import (
     MAXIMUM_DEPTH,
@@ -59,7 +59,7 @@ def parse_phrase(text: str, symbol: str, origin: Origin) -> tuple[Any, list[Find
     try:
         return parse_text(text, symbol, origin), []
     except MisreadError as error:
-        return None, [syntax_finding(error, text, symbol, origin)]
+        return None, syntax_findings(error, text, symbol, origin)
 
 
 def version_findings(version: t.NumberLiteral | None, place: Span) -> list[Finding]:
@@ -137,7 +137,7 @@ def _parse_chunk(file: str, chunk: Chunk) -> tuple[Any, list[t.Broken], list[Fin
     try:
         return parse_text(chunk.text, "fragment", origin), [], []
     except MisreadError as error:
-        findings = [syntax_finding(error, chunk.text, "fragment", origin)]
+        findings = syntax_findings(error, chunk.text, "fragment", origin)
         place = text_place(error, chunk.text)
     head, stray = chunk.text[:place], chunk.text[place:]
     lost = _broken_statement(chunk.keyword, chunk.text, findings[0].span)

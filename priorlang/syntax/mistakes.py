@@ -64,7 +64,7 @@ Diagnosis = tuple[str, tuple[Repair, ...]]
 
 def diagnosis(stop: Stop) -> Diagnosis | None:
     """The mistake, if it is one that is known. The first case that fits speaks."""
-    cases = (_in_selector, _joined, _in_number, _bracketed, _quoted, _sign, _misspelt)
+    cases = (_in_selector, _joined, _without_by, _in_number, _bracketed, _quoted, _sign, _misspelt)
     return next((found for case in cases if (found := case(stop)) is not None), None)
 
 
@@ -110,6 +110,15 @@ def _joined(stop: Stop) -> Diagnosis | None:
             return terms, (joined, stop.instead(" and", terms))
         return message, (joined,)
     return None
+
+
+def _without_by(stop: Stop) -> Diagnosis | None:
+    if "BY" not in stop.expected or not re.fullmatch(r"\d[\w.]*|\$[\w-]+|ramp", stop.word):
+        return None
+    message = f"expected `by` before `{stop.word}`"
+    # A whole number may be meant as another item of the set.
+    plain = "." in stop.word or stop.word == "ramp"
+    return message, (Repair("write `by`", stop.place, stop.place, "by ", message, automatic=plain),)
 
 
 def _in_number(stop: Stop) -> Diagnosis | None:

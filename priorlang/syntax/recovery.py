@@ -24,10 +24,12 @@ _STARTS = frozenset((*STATEMENT_KEYWORDS, "priorlang"))
 _BRACE = re.compile(r'"[^"\n]*"|#[^\n]*|[{}]')
 _LINE_WORD = re.compile(
     r"""\#[^\n]*|"[^"\n]*"?|(?P<brace>[{}])
-      | (?<=\n)(?P<indent>[ ]{0,3})(?P<word>[A-Za-z_][\w-]*)(?![\w./-])
+      | (?<=\n)(?P<indent>[ \t]*)(?P<word>[A-Za-z_][\w-]*)(?![\w./-])
         (?=(?:[^\S\n]+(?P<name>"[^"\n]*"|\w[\w./-]*)\s*[:={])?)""",
     re.VERBOSE,
 )
+_SHALLOW = 3
+"""Columns by which a statement may be indented and a clause hardly is."""
 MAXIMUM_DEPTH = 40
 """Of braces in either form of the language, and of lists and mappings in YAML."""
 
@@ -73,7 +75,8 @@ def pieces_of(chunk: Chunk) -> list[Chunk]:
     for found in _LINE_WORD.finditer(chunk.text):
         if found["brace"]:
             depth = max(0, depth + (1 if found["brace"] == "{" else -1))
-        elif found["word"] and depth == 0 and _may_begin(found["word"], found["name"], found["indent"]):
+        elif found["word"] and _may_begin(found["word"], found["name"], found["indent"], inside=depth > 0):
+            depth = 0
             starts.append((found.start("word"), closest(found["word"], STATEMENT_KEYWORDS) or ""))
     ends = [*(begin for begin, _ in starts[1:]), len(chunk.text)]
     return [
@@ -109,12 +112,18 @@ def too_deep(text: str) -> int | None:
     return None
 
 
-def _may_begin(word: str, name: str | None, indent: str) -> bool:
-    """Whether the first word of a line is meant for a statement keyword: `rul c:`, or close to one."""
+def _may_begin(word: str, name: str | None, indent: str, *, inside: bool) -> bool:
+    """Whether the first word of a line is meant for a statement keyword: `rul c:`, or close to one.
+
+    Deep in a line, or inside of a brace that may only lack its end, both have to hold.
+    """
     if word in KEYWORDS:
         return False
     headed = name is not None and name not in KEYWORDS
-    return headed or (not indent and closest(word, sorted(KEYWORDS)) in STATEMENT_KEYWORDS)
+    if headed and len(indent) <= _SHALLOW and not inside:
+        return True
+    close = closest(word, sorted(KEYWORDS)) in STATEMENT_KEYWORDS
+    return close and (headed or not (indent or inside))
 
 
 def _statement_starts(text: str) -> Iterator[tuple[int, str]]:

@@ -32,11 +32,34 @@ def mended(text: str, name: str = "main.prior") -> str:
         ("rule a: prefer 0 by .5", "rule a: prefer 0 by 0.5"),
         ("rule a: prefer 0 by +0.5", "rule a: prefer 0 by 0.5"),
         ("rule a: prefer 0 by 50%", "rule a: prefer 0 by 0.5"),
+        ("rule a: prefer 0 0.5", "rule a: prefer 0 by 0.5"),
+        ("rule a: prefer [0, 1] by 1;", "rule a: prefer 0 | 1 by 1"),
+        ("rule a: for modality in vision prefr 0 bye 1", "rule a: for modality vision prefer 0 by 1"),
         ("rule a: base 1 rul b: base 2", "rule a: base 1 rule b: base 2"),
     ],
 )
 def test_a_fix_makes_the_statement_readable(wrong: str, right: str) -> None:
     assert mended(HEAD + wrong + "\n") == HEAD + right + "\n"
+
+
+def test_mistakes_of_one_statement_are_told_together_where_they_can_be_mended() -> None:
+    assert said(HEAD + "rule a: for modality in vision\n  prefer 0, 1\n  bye 1\n") == [
+        ("syntax-error", 6),
+        ("syntax-error", 7),
+        ("syntax-error", 8),
+    ]
+    assert said(HEAD + "rule a: for modality in vision\n  prefer 0, 1\n  wye -1\n") == [("syntax-error", 6)]
+
+
+@pytest.mark.parametrize(
+    "broken",
+    ["attribute kind { a, b", "schedule { 0: 0, 50: 1", "rule x: for task ocr prefer 0 0.5 0.5", "model {"],
+)
+@pytest.mark.parametrize("indent", ["", "  ", "        ", "\t"])
+def test_a_misspelt_statement_after_a_broken_one_is_told(broken: str, indent: str) -> None:
+    text = f"{HEAD}{broken}\n{indent}rul a: for task orc prefer 0 by 1\nrule b: for task orc prefer 0 by 1\n"
+    lines = [line for _, line in said(text)]
+    assert lines == [6, 7, 8]
 
 
 def test_the_commas_of_model_go_together() -> None:
@@ -53,7 +76,8 @@ def test_the_commas_of_model_go_together() -> None:
         "rule a: prefer 0 by boost",
         "rule a: prefer 0 by -1",
         "rule a: for vision, task ocr prefer 0 by",
-        "rule a: prefer [0, 1] by 1;",
+        "rule a: prefer [0, 1] by -1",
+        "rule a: prefer 0 1",
     ],
 )
 def test_what_is_the_authors_to_say_is_left_alone(wrong: str) -> None:

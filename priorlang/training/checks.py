@@ -8,6 +8,7 @@ from pathlib import Path as FilePath
 from priorlang.diagnostics.finding import Finding, Fix, Related, Severity
 from priorlang.training.lineage import check_lineage
 from priorlang.training.plan import DataSource, StagePlan, TrainingPlan
+from priorlang.training.regularizer_checks import check_regularizers
 from priorlang.training.upcycle import problems
 from priorlang.training.yaml_tree import Path, SourceTree
 
@@ -29,6 +30,8 @@ def check_plan(plan: TrainingPlan, tree: SourceTree, stage_path: StagePath) -> I
 
         yield from _experts(stage, tree, at)
         yield from _shaping(stage, tree, at)
+        if stage.moe:
+            yield from check_regularizers(plan, stage, tree, at)
         yield from _numerics(stage, tree, at)
         yield from _managed_arguments(stage, tree, at)
         yield from _files(stage, tree, at)

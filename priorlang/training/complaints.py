@@ -61,6 +61,10 @@ def unknown_key(tree: SourceTree, path: Path) -> Finding:
         return Finding("unknown-key", Severity.ERROR, message, span)
     if key in ELSEWHERE and len(path) in (1, 3):
         return Finding("unknown-key", Severity.ERROR, f"unknown key `{key}`: {ELSEWHERE[key]}", span)
+    kind = _regularizer_type(path, tree)
+    if kind is not None and key in REGULARIZERS[kind].elsewhere:
+        message = f"`{kind}` has no key `{key}`: {REGULARIZERS[kind].elsewhere[key]}"
+        return Finding("unknown-key", Severity.ERROR, message, span)
     known = _known_keys(path, tree)
     guess = closest(key, known)
     if guess:
@@ -68,7 +72,7 @@ def unknown_key(tree: SourceTree, path: Path) -> Finding:
         return Finding(
             "unknown-key", Severity.ERROR, f"unknown key `{key}`; did you mean `{guess}`?", span, fix=fix
         )
-    part = _regularizer_type(path, tree) or (path[-2] if len(path) > 1 and path[-2] in PARTS else None)
+    part = kind or (path[-2] if len(path) > 1 and path[-2] in PARTS else None)
     where = f"`{part}` has {listing(known)}" if part else None
     advice = where or f"further arguments of transformers go under `training_arguments: {{{key}: …}}`"
     return Finding("unknown-key", Severity.ERROR, f"unknown key `{key}`; {advice}", span)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from itertools import pairwise
 from types import MappingProxyType
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
@@ -17,14 +17,28 @@ from pydantic_core import PydanticCustomError
 from priorlang.training.strict import Layers, NonNegativeFloat, PositiveFloat, Strict
 
 Scope = Literal["micro", "global"]
+Experts = tuple[Annotated[int, Field(ge=0)], ...]
 Schedule = tuple[tuple[NonNegativeFloat, NonNegativeFloat], ...]
 
 
-class Scheduled(Strict):
-    """What every regularizer has that can be weakened over a stage."""
+class Regularizer(Strict):
+    """What every regularizer has."""
+
+    elsewhere: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    """Keys of other types that have no meaning here, and what to write in their place."""
 
     layers: Layers = "all"
     """The decoder layers it is on."""
+
+    @property
+    def label(self) -> str:
+        """What metrics call it."""
+        return str(type(self).model_fields["type"].default)
+
+
+class Scheduled(Regularizer):
+    """What every regularizer has that can be weakened over a stage."""
+
     schedule: Schedule = ()
     """Points [place, factor], linear between: places are fractions of the stage, or optimizer steps where one is above 1."""
 
@@ -39,11 +53,6 @@ class Scheduled(Strict):
                 "counts in fractions of the stage (0 to 1) or in whole optimizer steps, not in both"
             )
         return points
-
-    @property
-    def label(self) -> str:
-        """What metrics call it."""
-        return str(type(self).model_fields["type"].default)
 
     @property
     def schedule_unit(self) -> Literal["fraction", "step"]:
@@ -98,9 +107,47 @@ class Entropy(Loss):
         return f"entropy_{self.part}"
 
 
-RegularizerPlan = Annotated[LoadBalance | ZLoss | Entropy, Field(discriminator="type")]
+class DeepseekBias(Scheduled):
+    """Even load without a loss: a bias on each expert's score, for the choice alone."""
 
-REGULARIZERS: Mapping[str, type[Scheduled]] = MappingProxyType(
-    {str(plan.model_fields["type"].default): plan for plan in (LoadBalance, ZLoss, Entropy)}
+    elsewhere: ClassVar[Mapping[str, str]] = MappingProxyType(
+        {
+            "coefficient": "it is no loss: write `update_rate`, 0.001 by default",
+            "scope": "counts are always those of all ranks and of the whole optimizer step: leave it out",
+        }
+    )
+
+    type: Literal["deepseek_bias"] = "deepseek_bias"
+    update_rate: PositiveFloat = 1e-3
+    """How far the bias of an expert moves in an optimizer step, up or down."""
+    center: bool = False
+    """Whether each step's change is shifted to a mean of 0."""
+
+
+class ManualModality(Regularizer):
+    """Which experts tokens may use at all, by a member of an attribute."""
+
+    elsewhere: ClassVar[Mapping[str, str]] = MappingProxyType(
+        {
+            "coefficient": "it is no loss, and bars experts wholly: leave it out",
+            "schedule": "experts are barred or not: end it with the stage, and leave it out of the next",
+            "scope": "it is about each token alone: leave it out",
+        }
+    )
+
+    type: Literal["manual_modality"] = "manual_modality"
+    attribute: str
+    """The attribute of the prior that tells tokens apart."""
+    allow: Annotated[dict[str, Experts], Field(min_length=1)]
+    """Member → the experts that its tokens may use; tokens of other members may use all."""
+
+
+PLANS: tuple[type[Regularizer], ...] = (LoadBalance, ZLoss, Entropy, DeepseekBias, ManualModality)
+RegularizerPlan = Annotated[
+    LoadBalance | ZLoss | Entropy | DeepseekBias | ManualModality, Field(discriminator="type")
+]
+
+REGULARIZERS: Mapping[str, type[Regularizer]] = MappingProxyType(
+    {str(plan.model_fields["type"].default): plan for plan in PLANS}
 )
 """By the name that `type:` has in a training file."""

@@ -12,12 +12,15 @@ from dpsl.regularizers.entropy import balance, confidence
 from dpsl.regularizers.live import Regularizers
 from dpsl.regularizers.load_balance import load_balance
 from dpsl.regularizers.router_sums import RouterSums, router_sums
+from dpsl.regularizers.selection_hook import remove_selection_bias, restore_selection_bias
 from dpsl.regularizers.z_loss import z_loss
-from priorlang.training.regularizers import Entropy, LoadBalance, ZLoss
+from priorlang.training.regularizers import DeepseekBias, Entropy, LoadBalance, ManualModality, ZLoss
 
 __all__ = [
+    "DeepseekBias",
     "Entropy",
     "LoadBalance",
+    "ManualModality",
     "Regularizers",
     "RouterSums",
     "ZLoss",
@@ -25,6 +28,8 @@ __all__ = [
     "balance",
     "confidence",
     "load_balance",
+    "remove_selection_bias",
+    "restore_selection_bias",
     "router_sums",
     "z_loss",
 ]

@@ -12,16 +12,20 @@ from dpsl.regularizers.terms import Term, named_terms
 from dpsl.routers.find import find_routers
 from dpsl.routers.found import FoundRouter
 from priorlang.diagnostics.suggest import listing
-from priorlang.training.regularizers import LoadBalance, Scheduled
+from priorlang.table.prior_table import TableAttribute
+from priorlang.training.regularizers import DeepseekBias, LoadBalance, Regularizer
 
 
-def attach_regularizers(model: nn.Module, terms: Sequence[Scheduled]) -> Regularizers:
+def attach_regularizers(
+    model: nn.Module, terms: Sequence[Regularizer], *, attributes: Sequence[TableAttribute] = ()
+) -> Regularizers:
     """Put regularizers on a model's routers.
 
     Args:
         model: the model whose loss is differentiated.
         terms: options as a training file has them: `[ZLoss(coefficient=0.001), LoadBalance(coefficient=0.01,
             reference="hf", layers=(0, 1))]`, from `dpsl.regularizers`.
+        attributes: `table.header.attributes` of the prior that `ManualModality` names one of.
 
     Raises:
         AttachError: the model has no routers, or a term does not fit them.
@@ -31,7 +35,8 @@ def attach_regularizers(model: nn.Module, terms: Sequence[Scheduled]) -> Regular
     for term in named:
         _check_layers(term, routers)
         _check_reference(term, routers)
-    return Regularizers(model, routers, named)
+    _check_biases(named, routers)
+    return Regularizers(model, routers, named, attributes)
 
 
 def _check_layers(term: Term, routers: Sequence[FoundRouter]) -> None:
@@ -54,4 +59,15 @@ def _check_reference(term: Term, routers: Sequence[FoundRouter]) -> None:
                 f"regularizers: {term.name}: reference: switch",
                 f"it is defined for one expert a token, and {router.place} has {router.top_k}",
                 "leave the reference out: the normalised loss is the same for one, and defined for more",
+            )
+
+
+def _check_biases(terms: Sequence[Term], routers: Sequence[FoundRouter]) -> None:
+    biased = [term for term in terms if isinstance(term.plan, DeepseekBias)]
+    for router in routers:
+        if sum(term.covers(router.layer) for term in biased) > 1:
+            raise AttachError(
+                f"regularizers: {biased[-1].name}: layers",
+                f"{router.place} has another `deepseek_bias` already",
+                "give each layer one",
             )

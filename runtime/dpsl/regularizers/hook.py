@@ -35,11 +35,13 @@ class RegularizerHook:
         router: whose output comes in.
         passes: which forward pass this is.
         collect: is given the micro-step, the layer, its logits and tokens, once for each forward pass.
+        raw_NK: logits as they were before experts were barred, of layers where they are; a run is known by these.
     """
 
     router: FoundRouter
     passes: ForwardPasses
     collect: Collect
+    raw_NK: dict[int, Tensor]
 
     def __post_init__(self) -> None:
         self._scoring = self.router.scoring
@@ -47,9 +49,10 @@ class RegularizerHook:
     def __call__(self, module: nn.Module, _args: Any, output: Any) -> Any:
         """The output, with the terms' gradient attached to what the experts are combined with."""
         layer = self.router.layer
+        raw_NK = self.raw_NK.pop(layer, None)
         if in_backward():
             read, logits_NK = self._read(output)
-            again = self.passes.recomputed(layer, logits_NK.detach())
+            again = self.passes.recomputed(layer, logits_NK.detach() if raw_NK is None else raw_NK)
             return output if again is None else self._attached(again, output, read, logits_NK)
         step = self.passes.first(layer)
         if step is None and module.training:
@@ -64,7 +67,8 @@ class RegularizerHook:
         fixed_NK = logits_NK.detach()
         counted_N = step.classes.of_tokens(len(fixed_NK), fixed_NK.device) >= 0
         indices_Nk = chosen_experts(read, self.router.top_k or 1)
-        self.collect(step, layer, fixed_NK, tokens_of(fixed_NK, indices_Nk, counted_N))
+        known_NK = fixed_NK if raw_NK is None else raw_NK
+        self.collect(step, layer, known_NK, tokens_of(fixed_NK, indices_Nk, counted_N))
         return self._attached(step, output, read, logits_NK)
 
     def _attached(self, step: MicroStep, output: Any, read: RouterOutput, logits_NK: Tensor) -> Any:

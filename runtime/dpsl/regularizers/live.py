@@ -13,13 +13,16 @@ from torch import Tensor, nn
 
 from dpsl.errors import AttachError
 from dpsl.regularizers.hook import RegularizerHook
+from dpsl.regularizers.live_selection import LiveSelection
 from dpsl.regularizers.router_sums import RouterTokens
 from dpsl.regularizers.terms import Term
 from dpsl.regularizers.whole_pass import StepCounts, losses_of_pass
 from dpsl.routers.found import FoundRouter
 from dpsl.shaping.micro_step import MicroStep
 from dpsl.shaping.passes import ForwardPasses
-from dpsl.shaping.token_classes import Codes, token_classes
+from dpsl.shaping.token_classes import Codes
+from priorlang.table.prior_table import TableAttribute
+from priorlang.training.regularizers import Loss, Scheduled
 
 _FORGOTTEN = 1024
 """Forward passes in one optimizer step, beyond which nobody ever said that it ended."""
@@ -42,11 +45,22 @@ class Regularizers:
 
     Attributes:
         terms: the losses, with the names of their metrics.
+        routers: the model's routers.
     """
 
-    def __init__(self, model: nn.Module, routers: Sequence[FoundRouter], terms: tuple[Term, ...]) -> None:
-        self.terms = terms
+    def __init__(
+        self,
+        model: nn.Module,
+        routers: Sequence[FoundRouter],
+        terms: tuple[Term, ...],
+        attributes: Sequence[TableAttribute] = (),
+    ) -> None:
+        self.terms = tuple(term for term in terms if isinstance(term.plan, Loss))
+        self.routers = tuple(routers)
         self._passes = ForwardPasses(shaping=True)
+        self._selection = LiveSelection(model, routers, terms, self._passes, attributes)
+        self._scheduled = any(isinstance(term.plan, Scheduled) and term.plan.schedule for term in terms)
+        self._steps_matter = self._selection.counts or any(term.plan.scope == "global" for term in self.terms)
         self._pending: _Pending | None = None
         self._sequences: int | None = None
         self._progress: tuple[int, int] | None = None
@@ -59,31 +73,41 @@ class Regularizers:
         self._handles += self._passes.watch(model)
         for router in routers:
             if any(term.covers(router.layer) for term in terms):
-                hook = RegularizerHook(router, self._passes, self._collect)
-                self._handles.append(router.module.register_forward_hook(hook))
+                hook = RegularizerHook(router, self._passes, self._collect, self._selection.raw_NK)
+                self._handles.append(router.register_forward_hook(hook))
+
+    @property
+    def bars_experts(self) -> bool:
+        """Whether tokens must be described in evaluation too, as experts are barred by what they are."""
+        return self._selection.bars
 
     @contextmanager
-    def tokens(self, mask: Tensor | None = None, **_: Codes) -> Iterator[None]:
+    def tokens(self, mask: Tensor | None = None, **attributes: Codes) -> Iterator[None]:
         """Describe the tokens of the forward passes within; padding counts nowhere.
 
         Args:
             mask: [B, S], 0 for padding; None: every token counts.
+            attributes: as of `Shaper.tokens`; only those that bar experts matter.
         """
-        outer = self._sequences
+        outer = self._sequences, self._selection.described
+        classes = self._selection.classes(attributes, mask)
         self._pending, self._sequences = None, None if mask is None else len(mask)
+        self._selection.described = classes
         try:
-            with self._passes.describing(token_classes((), {}, mask)):
+            with self._passes.describing(classes):
                 yield
                 self._finish()
         finally:
-            self._pending, self._sequences = None, outer
+            self._pending = None
+            self._sequences, self._selection.described = outer
 
     def set_progress(self, step: int, total: int) -> None:
         """Say how many optimizer steps are done, of how many: this drives the schedules."""
         self._progress = (step, total)
 
     def end_step(self) -> None:
-        """Say that an optimizer step is done: counts of the global scope begin anew."""
+        """Say that an optimizer step is done: biases move, and counts begin anew. Every rank must call it."""
+        self._selection.end_step(self._now())
         self._counts = StepCounts()
         self._passes_in_step = 0
 
@@ -92,7 +116,7 @@ class Regularizers:
         self._passes.bind(loss, factor)
 
     def metrics(self, *, across_ranks: bool = False) -> dict[str, float]:
-        """Each term before its coefficient, a mean over layers and passes since the last call."""
+        """Each loss before its coefficient, a mean over layers and passes since the last call, and ranges of biases."""
         values, self._values = self._values, {}
         sums = torch.zeros(2, len(self.terms), dtype=torch.float64)
         for place, term in enumerate(self.terms):
@@ -102,7 +126,8 @@ class Regularizers:
             sums = sums.to("cuda" if dist.get_backend() == "nccl" else "cpu")
             dist.all_reduce(sums)
         rows = zip(self.terms, *sums.tolist(), strict=True)
-        return {term.name: total / passes for term, total, passes in rows if passes}
+        losses = {term.name: total / passes for term, total, passes in rows if passes}
+        return losses | self._selection.metrics()
 
     def arrivals(self) -> dict[int, dict[str, float]]:
         """For each layer and term, the norm of the gradient that the latest forward pass handed to its router."""
@@ -113,8 +138,25 @@ class Regularizers:
             for layer, norms in self._norms.items()
         }
 
+    def arrived_gradients(self) -> dict[int, Tensor]:
+        """By layer, the gradient [N, K] of all terms that the latest forward pass handed to its router."""
+        step = self._passes.latest
+        found = {layer: step.arrived_gradient(layer) for layer in step.arrived} if step is not None else {}
+        return {layer: gradient_NK for layer, gradient_NK in found.items() if gradient_NK is not None}
+
+    def active(self) -> tuple[str, ...]:
+        """Names of the losses whose schedule lets them weigh anything now."""
+        progress = self._now()
+        return tuple(term.name for term in self.terms if term.plan.coefficient * term.factor(progress))
+
+    def scale(self) -> float | None:
+        """The gradient that arrived at the latest loss, times the caller's factor; None: none came."""
+        step = self._passes.latest
+        return float(step.scale) if step is not None and step.scale is not None else None
+
     def detach(self) -> None:
-        """Remove every hook."""
+        """Remove every hook. Biases of the choice stay in force, as part of what the model has learned."""
+        self._selection.detach()
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
@@ -137,21 +179,23 @@ class Regularizers:
         if pending is None:
             return
         losses = losses_of_pass(pending.layers, self.terms, self._now(), self._sequences, self._counts)
-        for layer, gradient_NK in losses.gradient_NK.items():
-            pending.step.keep(layer, pending.logits_NK[layer], gradient_NK)
+        for layer, logits_NK in pending.logits_NK.items():
+            gradient_NK = losses.gradient_NK.get(layer, torch.zeros_like(logits_NK))
+            pending.step.keep(layer, logits_NK, gradient_NK)
+        self._selection.count(losses.slots_K)
         self._norms = losses.norm
         for name, value in losses.value.items():
             self._values.setdefault(name, []).append(value)
         self._passes_in_step += 1
-        if self._passes_in_step > _FORGOTTEN and any(term.plan.scope == "global" for term in self.terms):
+        if self._steps_matter and self._passes_in_step > _FORGOTTEN:
             raise AttachError(
                 "regularizers",
                 f"{self._passes_in_step:,} forward passes, and no optimizer step has ended",
-                "call regularizers.end_step() after each, as counts of the global scope are of one step",
+                "call regularizers.end_step() after each: biases and counts of the global scope follow them",
             )
 
     def _now(self) -> tuple[int, int]:
-        if self._progress is None and any(term.plan.schedule for term in self.terms):
+        if self._progress is None and self._scheduled:
             raise AttachError(
                 "schedule",
                 "a regularizer has one, and training has not said where in it it is",

@@ -13,7 +13,7 @@ from dpsl.regularizers.load_balance import load_balance
 from dpsl.regularizers.router_sums import RouterSums
 from dpsl.regularizers.z_loss import z_loss
 from dpsl.shaping.schedule import schedule_factor
-from priorlang.training.regularizers import Entropy, LoadBalance, Loss, Scheduled, ZLoss
+from priorlang.training.regularizers import Entropy, LoadBalance, Loss, Regularizer, Scheduled, ZLoss
 
 LOSSES: Mapping[type[Loss], Callable[[RouterSums, Any], Tensor]] = {
     LoadBalance: lambda sums, plan: load_balance(sums, plan.reference),
@@ -45,7 +45,7 @@ class Term:
         return schedule_factor(plan.schedule, plan.schedule_unit, *progress)
 
 
-def named_terms(plans: Sequence[Scheduled]) -> tuple[Term, ...]:
+def named_terms(plans: Sequence[Regularizer]) -> tuple[Term, ...]:
     """Each with a name of its own: `z_loss`, `entropy_balance`, and `z_loss_2` for the next of its kind."""
     seen: dict[str, int] = {}
     terms: list[Term] = []

@@ -26,11 +26,13 @@ class PassLosses:
         value: of each term, the mean over its layers, before the coefficient.
         gradient_NK: of each layer, of Σ coefficient · loss by its logits.
         norm: of each layer and term, the norm of its part of that.
+        slots_K: of each layer, top-k slots that each expert took on this rank.
     """
 
     value: dict[str, Tensor]
     gradient_NK: dict[int, Tensor]
     norm: dict[int, dict[str, Tensor]]
+    slots_K: dict[int, Tensor]
 
 
 @dataclass(eq=False)
@@ -65,8 +67,9 @@ def losses_of_pass(
         sequences: in the batch; None: not known.
         counts: those of the step so far; added to.
     """
-    losses = PassLosses({}, {}, {layer: {} for layer in layers})
     own = {layer: tokens.sums() for layer, tokens in layers.items()}
+    slots_K = {layer: sums.slots_LGK[0, 0] for layer, sums in own.items()}
+    losses = PassLosses({}, {}, {layer: {} for layer in layers}, slots_K)
     whole = _of_all_ranks(own, counts) if any(term.plan.scope == "global" for term in terms) else own
     for term in terms:
         covered = [layer for layer in layers if term.covers(layer)]

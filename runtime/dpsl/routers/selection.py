@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from dpsl.errors import AttachError
 from dpsl.routers.found import FoundRouter, Scoring
 from dpsl.routers.output import RouterOutput
+from dpsl.upcycle.block import Router
 
 OWN_BIAS = "e_score_correction_bias"
 """The buffer of routers that have a selection bias of their own (DeepSeek-V3 and its descendants)."""
@@ -116,7 +117,7 @@ def combination_rule(router: FoundRouter, read: RouterOutput) -> CombinationRule
         raise _refused(router, "it chooses groups of experts first")
     indices_Nk = weights.topk(top_k, dim=-1).indices if read.indices_Nk is None else read.indices_Nk
     weights_Nk = weights.gather(-1, indices_Nk) if dense else weights
-    bias_K = getattr(router.module, OWN_BIAS, None)
+    bias_K = _own_bias(router.module)
     tolerance = 1e-3 if read.combined.dtype in (torch.float32, torch.float64) else 0.03
     fitting: list[tuple[float, bool, CombinationRule]] = []
     for scoring in (Scoring.SOFTMAX, Scoring.SIGMOID):
@@ -139,6 +140,14 @@ def combination_rule(router: FoundRouter, read: RouterOutput) -> CombinationRule
         raise _refused(router, "its weights follow no rule known here")
     # Of rules that fit as well as rounding tells, the plainer.
     return min(fitting, key=lambda found: (found[1], round(found[0] / tolerance, 1)))[2]
+
+
+def _own_bias(module: nn.Module) -> Tensor | None:
+    """The bias that the router itself chooses with."""
+    if isinstance(module, Router):
+        return None if module.selection_bias is None else module.selection_bias.value
+    found: Tensor | None = getattr(module, OWN_BIAS, None)
+    return found
 
 
 def _chooses(chosen_by_NK: Tensor, indices_Nk: Tensor, tolerance: float) -> bool:

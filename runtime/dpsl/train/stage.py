@@ -16,6 +16,7 @@ from dpsl.train.arguments import training_arguments, zero_stage
 from dpsl.train.audit import Audit, print_audit
 from dpsl.train.callbacks import EvaluationCallback, FlowCallback, ProgressCallback
 from dpsl.train.console import Console, number
+from dpsl.train.described import in_evaluation
 from dpsl.train.image_labels import ImageLabelModel
 from dpsl.train.image_parts import run_image_parts_always
 from dpsl.train.models import save_stage_model, vision_tower
@@ -72,7 +73,7 @@ def run_stage(given: StageInput, model: nn.Module, console: Console) -> dict[str
     train_only(model, stage.train)
     data = given.data.load(stage, given.table if stage.moe else None)
     shaper = _attach(model, given)
-    regularizers = _regularize(model, stage)
+    regularizers = _regularize(model, given)
     image_parts = run_image_parts_always(model)
     trainer = _trainer(given, model, data, shaper, regularizers, console)
     started = time.perf_counter()
@@ -84,7 +85,7 @@ def run_stage(given: StageInput, model: nn.Module, console: Console) -> dict[str
     seconds = time.perf_counter() - started
     state = trainer.gathered_state()
     first_on_main(lambda: save_stage_model(folder.model, model, given.data.processor, state))
-    metrics = _measure(given, trainer, data, shaper, console)
+    metrics = _measure(given, trainer, data, shaper, regularizers, console)
     steps = trainer.state.global_step
     first_on_main(lambda: folder.mark_done({"stage": stage.name, "steps": steps, "metrics": metrics}))
     console.line(f"{stage.name}: {steps} steps in {seconds:.1f} s")
@@ -137,10 +138,12 @@ def _attach(model: nn.Module, given: StageInput) -> Any:
     )
 
 
-def _regularize(model: nn.Module, stage: StagePlan) -> Regularizers | None:
+def _regularize(model: nn.Module, given: StageInput) -> Regularizers | None:
+    stage = given.plan
     if not stage.moe or not stage.regularizers:
         return None
-    return attach_regularizers(model, stage.regularizers)
+    attributes = given.table.header.attributes if given.table is not None else ()
+    return attach_regularizers(model, stage.regularizers, attributes=attributes)
 
 
 def _trainer(
@@ -178,7 +181,8 @@ def _trainer(
         audit = Audit(shaper, regularizers, shapes=stage.shape, total=given.shaped_total)
         trainer.after_first_micro_step = partial(_audit, given, trainer, audit, console)
     if stage.eval_steps is not None and data.held_out:
-        trainer.add_callback(EvaluationCallback(stage.eval_steps, partial(_evaluate, given, trainer, data)))
+        evaluate = partial(_evaluate, given, trainer, data, regularizers)
+        trainer.add_callback(EvaluationCallback(stage.eval_steps, evaluate))
     return trainer
 
 
@@ -199,21 +203,28 @@ def _save_audit(given: StageInput, result: dict[str, Any]) -> None:
         write_json(given.run.audit, result)
 
 
-def _evaluate(given: StageInput, trainer: StageTrainer, data: StageData, step: int) -> dict[str, float]:
-    metrics = data.evaluate(trainer.model, None)
+def _evaluate(
+    given: StageInput, trainer: StageTrainer, data: StageData, regularizers: Regularizers | None, step: int
+) -> dict[str, float]:
+    metrics = data.evaluate(trainer.model, in_evaluation(None, regularizers))
     _record(given, {"step": step, **metrics})
     return metrics
 
 
 def _measure(
-    given: StageInput, trainer: StageTrainer, data: StageData, shaper: Any, console: Console
+    given: StageInput,
+    trainer: StageTrainer,
+    data: StageData,
+    shaper: Any,
+    regularizers: Regularizers | None,
+    console: Console,
 ) -> dict[str, float]:
     """Held-out metrics at the end of the stage, and the routing of the held-out tokens."""
     if not data.held_out:
         return {}
     if shaper is not None:
         shaper.reset_statistics()
-    metrics = data.evaluate(trainer.model, shaper)
+    metrics = data.evaluate(trainer.model, in_evaluation(shaper, regularizers))
     _record(given, {"step": trainer.state.global_step, **metrics})
     console.line(
         f"{given.plan.name}, held out: "

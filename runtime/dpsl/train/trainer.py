@@ -85,7 +85,7 @@ class StageTrainer(ShapingMixin, Trainer):  # type: ignore[misc]
             for batch in batches:
                 inputs = dict(self._prepare_inputs(batch))
                 attributes = inputs.pop(TOKEN_ATTRIBUTES)
-                with self._look_ahead.tokens(**attributes):
+                with self.described(attributes):
                     self.model_wrapped(**inputs)
 
     def training_step(

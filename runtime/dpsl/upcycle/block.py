@@ -6,11 +6,32 @@ This file travels with a saved model and imports nothing but torch.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+
+class ExpertBias(nn.Module):
+    """A bias on each expert's score for the choice alone, in float32 whatever the model is cast to.
+
+    Attributes:
+        value: [E], a buffer, so saved with the model.
+    """
+
+    value: Tensor
+
+    def __init__(self, experts: int, device: torch.device | None = None) -> None:
+        super().__init__()
+        self.register_buffer("value", torch.zeros(experts, dtype=torch.float32, device=device))
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> ExpertBias:
+        exact, apply = self.value, super()._apply  # type: Tensor, Any
+        apply(fn, recurse)
+        if self.value.dtype != torch.float32:
+            self.value = exact.to(self.value.device)
+        return self
 
 
 class Router(nn.Module):
@@ -32,12 +53,23 @@ class Router(nn.Module):
         self.top_k = top_k
         self.renormalize = renormalize
         self.weight = nn.Parameter(torch.empty(experts, hidden, dtype=like.dtype, device=like.device))
+        self.selection_bias: ExpertBias | None = None
+
+    def add_selection_bias(self) -> None:
+        """Choose by gates plus a bias from now on, 0 at first."""
+        if self.selection_bias is None:
+            self.selection_bias = ExpertBias(self.experts, self.weight.device)
 
     def forward(self, hidden_NH: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Logits [N, E], gates [N, k] of the chosen (of a softmax over all E), their indices."""
         logits_NE = nn.functional.linear(hidden_NH, self.weight)
         wide_NE = logits_NE if logits_NE.dtype == torch.float64 else logits_NE.float()
-        scores_Nk, indices_Nk = wide_NE.softmax(-1).topk(self.top_k, dim=-1)
+        gates_NE = wide_NE.softmax(-1)
+        if self.selection_bias is None:
+            scores_Nk, indices_Nk = gates_NE.topk(self.top_k, dim=-1)
+        else:
+            indices_Nk = (gates_NE.detach() + self.selection_bias.value).topk(self.top_k, dim=-1).indices
+            scores_Nk = gates_NE.gather(-1, indices_Nk)
         if self.renormalize:
             scores_Nk = scores_Nk / scores_Nk.sum(-1, keepdim=True)
         return logits_NE, scores_Nk.to(hidden_NH.dtype), indices_Nk

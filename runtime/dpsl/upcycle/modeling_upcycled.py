@@ -6,6 +6,7 @@ This file and `block.py` travel with every saved model, so a machine without dps
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from torch import nn
@@ -27,6 +28,7 @@ class Upcycled(nn.Module):
     def __init__(self, config: Any, *args: Any, **kwargs: Any) -> None:
         super().__init__(config, *args, **kwargs)
         put_blocks(self, config.upcycled)
+        add_biases(self, getattr(config, "selection_bias", None) or ())
 
 
 def put_blocks(model: Any, upcycled: dict[str, Any]) -> None:
@@ -39,6 +41,12 @@ def put_blocks(model: Any, upcycled: dict[str, Any]) -> None:
     layers: nn.ModuleList = model.get_decoder().layers
     for index in upcycled["layers"]:
         layers[index].mlp = block_like(layers[index].mlp, upcycled)
+
+
+def add_biases(model: Any, layers: Sequence[int]) -> None:
+    """Give the routers of these layers a bias on their choice, of values yet to be filled in."""
+    for index in layers:
+        model.get_decoder().layers[index].mlp.router.add_selection_bias()
 
 
 class UpcycledLlamaConfig(LlamaConfig):  # type: ignore[misc]

@@ -25,6 +25,8 @@ def load_model(folder: str | Path, **options: Any) -> nn.Module:
     """
     import transformers
 
+    from dpsl.regularizers.selection_hook import BIAS, load_with_biases
+
     try:
         config = transformers.AutoConfig.from_pretrained(str(folder))
     except (OSError, ValueError) as error:
@@ -42,6 +44,8 @@ def load_model(folder: str | Path, **options: Any) -> nn.Module:
             f"class {name!r} is not known",
             "install the transformers it was saved with",
         )
+    if name not in UPCYCLED and getattr(config, BIAS, None):
+        return load_with_biases(model_class, str(folder), options)
     if name not in UPCYCLED:
         dense: nn.Module = model_class.from_pretrained(str(folder), **options)
         return dense

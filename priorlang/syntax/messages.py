@@ -49,6 +49,11 @@ class _Mistake(Record):
     end: int
     repairs: tuple[Repair, ...]
 
+    @property
+    def begin(self) -> int:
+        """Where the word or the first of the repairs begins."""
+        return min(self.start, *(item.start for item in self.repairs))
+
     def moved(self, by: int) -> _Mistake:
         """The same mistake, seen from a text in which it stands further on."""
         repairs = tuple(replace(item, start=item.start + by, end=item.end + by) for item in self.repairs)
@@ -125,7 +130,10 @@ def _mended(stop: Stop, symbol: str, repair: Repair, kinds: int) -> list[_Mistak
                 done.append(replace(again, start=again.start - ahead, end=again.end - ahead))
                 continue
             others = _mistakes(next_stop, symbol, kinds - 1) if kinds > 1 else []
-            return [mistake, *(other.moved(-ahead) for other in others)] if others else []
+            told = [mistake, *(other.moved(-ahead) for other in others)]
+            # A mistake that a repair has made, or that reaches back into one, is none of the author's.
+            apart = all(item.begin >= last.end for item in told[1:])
+            return told if others and apart else []
         return [mistake]
     return []
 

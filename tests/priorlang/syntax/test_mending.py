@@ -119,3 +119,9 @@ def test_every_fix_mends_its_mistake(words: list[str]) -> None:
         fixed, count = apply_fixes("main.prior", text, [finding])
         left = [name for name, _ in said(fixed)].count("syntax-error")
         assert left < len(syntax) or not count, (text, fixed)
+
+
+def test_a_mistake_that_a_repair_makes_is_not_told() -> None:
+    text = HEAD + "schedul,e { 0: 0 }\n"
+    assert len(said(text)) == 1
+    assert all(finding.span.start.column >= 1 for finding in findings_of(text))

@@ -31,9 +31,10 @@ class CommentMap:
 
     def within(self, statement: t.Statement) -> bool:
         """Whether a comment belongs to a piece of a statement, not to the statement as a whole."""
-        spans = set(pieces_of(statement))
-        inside = spans & (self.before.keys() | self.after.keys()) - {statement.span}
-        return bool(inside) or statement.span in self.tail
+        if statement.span in self.tail:
+            return True
+        pieces = (span for span in pieces_of(statement) if span != statement.span)
+        return any(span in self.before or span in self.after for span in pieces)
 
 
 def map_comments(document: t.Document) -> CommentMap:
@@ -55,7 +56,7 @@ def map_comments(document: t.Document) -> CommentMap:
         place = comment.span.start
         whole = wholes.around(place)
         if whole is not None:
-            _map_inside(mapped, comment, whole, wholes.pieces(whole))
+            _map_inside(mapped, comment, whole, wholes)
             continue
         index = bisect_right(end_places, place) - 1
         if index >= 0 and ends[index].end.line == place.line:
@@ -82,6 +83,7 @@ class _Wholes:
             key=lambda statement: statement.span,
         )
         self.starts = [statement.span.start for statement in self.statements]
+        self._pieces: dict[Span, _Pieces] = {}
 
     def around(self, place: Position) -> Span | None:
         """The statement that a place is inside of."""
@@ -93,24 +95,51 @@ class _Wholes:
         index = bisect_left(self.starts, place) - 1
         return self.statements[index].span if index >= 0 else None
 
-    def pieces(self, whole: Span) -> list[Span]:
-        """The pieces of a statement, in order."""
-        index = bisect_left(self.starts, whole.start)
-        found = self.statements[index] if index < len(self.starts) else None
-        return sorted(pieces_of(found)) if found is not None and found.span == whole else []
+    def pieces(self, whole: Span) -> _Pieces:
+        """The pieces of a statement."""
+        if whole not in self._pieces:
+            statement = self.statements[bisect_left(self.starts, whole.start)]
+            self._pieces[whole] = _Pieces(statement)
+        return self._pieces[whole]
 
 
-def _map_inside(mapped: CommentMap, comment: t.Comment, whole: Span, pieces: list[Span]) -> None:
+class _Pieces:
+    """The pieces of one statement, by place: they hardly ever overlap."""
+
+    def __init__(self, statement: t.Statement) -> None:
+        self.by_start = sorted(pieces_of(statement))
+        self.by_end = sorted(self.by_start, key=lambda span: span.end)
+        self.starts = [span.start for span in self.by_start]
+        self.ends = [span.end for span in self.by_end]
+
+    def around(self, place: Position) -> Span | None:
+        """The last piece that begins before a place and ends behind it."""
+        index = bisect_left(self.starts, place) - 1
+        return next(
+            (span for span in self.by_start[max(index - 1, 0) : index + 1][::-1] if place < span.end), None
+        )
+
+    def ended(self, place: Position) -> Span | None:
+        """The piece that ends before a place on its line."""
+        index = bisect_right(self.ends, place) - 1
+        return self.by_end[index] if index >= 0 and self.ends[index].line == place.line else None
+
+    def following(self, place: Position) -> Span | None:
+        """The first piece that begins behind a place."""
+        index = bisect_right(self.starts, place)
+        return self.by_start[index] if index < len(self.starts) else None
+
+
+def _map_inside(mapped: CommentMap, comment: t.Comment, whole: Span, wholes: _Wholes) -> None:
     """Give a comment inside of a statement to a piece of it, or to its end."""
-    place = comment.span.start
-    around = [piece for piece in pieces if piece.start < place < piece.end]
-    ended = [piece for piece in pieces if piece.end <= place and piece.end.line == place.line]
-    following = [piece for piece in pieces if piece.start > place]
-    if around or ended or not pieces:
-        part = (around or ended or [whole])[-1]
-        mapped.after.setdefault(part, []).append(comment.text)
-    elif following:
-        mapped.before.setdefault(following[0], []).append(comment.text)
+    place, pieces = comment.span.start, wholes.pieces(whole)
+    near = [piece for piece in (pieces.around(place), pieces.ended(place)) if piece is not None]
+    beside = max(near, default=None if pieces.starts else whole)
+    following = pieces.following(place)
+    if beside is not None:
+        mapped.after.setdefault(beside, []).append(comment.text)
+    elif following is not None:
+        mapped.before.setdefault(following, []).append(comment.text)
     else:
         mapped.tail.setdefault(whole, []).append(comment.text)
 

@@ -92,6 +92,12 @@ class ForwardPasses:
     def _end(self, _model: nn.Module, _args: Any, output: Any) -> None:
         loss = output.get("loss") if isinstance(output, dict) else getattr(output, "loss", None)
         step = self._end_current()
+        if step is None and self._classes is not None:
+            raise AttachError(
+                "shaper.tokens(…)",
+                "none of the routers that were found ran in this forward pass of the model",
+                "attach after deepspeed.initialize and whatever else puts other modules in the model's place",
+            )
         if self._binds_itself and step is not None and is_differentiable_scalar(loss):
             step.bind(loss, 1.0)
 

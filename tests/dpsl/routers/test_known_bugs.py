@@ -13,6 +13,7 @@ from tiny_models import EXPERTS, LAYERS
 from torch import Tensor, nn
 
 import dpsl
+from dpsl.errors import AttachError
 
 TASK_WEIGHT = (3.0, 0.7)
 
@@ -93,6 +94,20 @@ def test_multimodal_wrappers_need_no_flag() -> None:
     model = build("qwen3-vl-moe")
     assert model(**micro_batch(0).inputs).get("router_logits") is None
     assert all(gradient.norm() > 1e-3 for gradient in shaping_gradients(model).values())
+
+
+def test_routers_that_were_swapped_out_are_told() -> None:
+    """As AutoEP does in deepspeed.initialize: hooks on the old modules would never run."""
+    model, (inputs, modality) = build("mixtral"), micro_batch(0)
+    shaper = dpsl.attach(model, table_of(2))
+    model.model.layers = build("mixtral").model.layers
+    with (
+        pytest.raises(
+            AttachError, match=r"none of the routers .* ran .*; attach after deepspeed\.initialize"
+        ),
+        shaper.tokens(mask=inputs["attention_mask"], modality=modality),
+    ):
+        model(**inputs)
 
 
 @pytest.mark.parametrize("kind", ["deepseek-v3", "llama4"])

@@ -65,7 +65,7 @@ def command(
             differs = _show_for_git(sides, values, model)
             sys.exit(FINDINGS if differs and exit_code else CLEAN)
         if len(sides) != 2:
-            raise click.UsageError(f"diff compares two priors, A and B, and {len(sides)} are given")
+            raise click.UsageError(f"diff compares two priors, A and B; {len(sides)} given")
         difference, runs = _compared(*(_load(path, values, model) for path in sides))
     except PriorError as error:
         fail(error)

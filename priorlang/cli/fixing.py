@@ -43,7 +43,7 @@ def fix_file(source: SourceFile, settings: dict[str, ExactValue], model: GivenMo
         findings = Prior(SourceFile(source.name, text), settings, model).findings
     if _errors(findings) > _errors(original):
         reason = f"{source.name}: left as it is: its fixes would leave more errors than there are"
-        return Fixed(0, (reason, *_left(source.name, original)))
+        return Fixed(0, (reason,))
     left = tuple(_left(source.name, findings))
     if not total:
         return Fixed(0, left)

@@ -75,6 +75,18 @@ def read_output(router: FoundRouter, output: Any) -> RouterOutput:
     return RouterOutput(recorded_NK, combined, combined_index, indices_Nk, router.place, carrier, packed)
 
 
+def recorded_logits(router: FoundRouter, output: Any) -> Tensor:
+    """The tensor of a router's output that its logits are read from, as it came.
+
+    Raises:
+        AttachError: there is none where it should be.
+    """
+    recorded: Any = output if isinstance(output, Tensor) else output[_place_of_logits(router, output)]
+    _as_logits(router, recorded)
+    tensor: Tensor = recorded
+    return tensor
+
+
 def with_carrier(output: Any, read: RouterOutput, carrier: Tensor) -> Any:
     """The output with another tensor in the place of `read.carrier`."""
     if read.combined_index is None:

@@ -21,7 +21,6 @@ CHECKPOINTING = {
     "reentrant": {"use_reentrant": True},
 }
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
-EVERY_ACCUMULATION = ("upcycled", "mixtral", "deepseek-v3")
 
 
 @cache
@@ -59,7 +58,7 @@ MATRIX = [
     for kind in FAMILIES
     for dtype in DTYPES
     for checkpointing in CHECKPOINTING
-    for accumulation in (ACCUMULATIONS if kind in EVERY_ACCUMULATION else (2,))
+    for accumulation in ACCUMULATIONS
 ]
 
 

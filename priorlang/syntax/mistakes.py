@@ -125,7 +125,7 @@ def _in_number(stop: Stop) -> Diagnosis | None:
     word, before = stop.word, stop.before
     rest = stop.text[stop.place :]
     endless = re.match(r"[+-]?\.?(nan|inf|infinity)(?![\w./-])", rest, re.IGNORECASE)
-    if endless and "NUMBER" in stop.expected:
+    if endless and ("NUMBER" in stop.expected or not stop.expected):
         return f"numbers are finite: there is no `{endless[0]}`", ()
     span = re.match(r"-\s*(\d+)(?![\w.])", rest)
     first = re.search(r"(?<![\w.])\d+\s*\Z", before)

@@ -290,7 +290,7 @@ class _Form:
             if isinstance(item, YamlScalar) and (item.text or item.quoted):
                 found.append(self.name(item))
             else:
-                self.error("here stands a name, or a list of names", item.span)
+                self.error("a name belongs here, or a list of names", item.span)
         return tuple(found)
 
     # --- YAML itself -----------------------------------------------------------------------------
@@ -298,7 +298,7 @@ class _Form:
     def phrase(self, node: YamlNode, symbol: str) -> Any:
         """A leaf, read by the grammar; None, with a finding, where it cannot be."""
         if not isinstance(node, YamlScalar):
-            message = "here stands a phrase of the language, not a list or a mapping"
+            message = "a phrase of the language belongs here, not a list or a mapping"
             if isinstance(node, YamlList) and symbol == "set":
                 message = "a set is one phrase; join its items with `|`, as `ocr | chart`"
             self.error(message, node.span)
@@ -309,20 +309,23 @@ class _Form:
 
     def known(self, node: YamlNode, allowed: tuple[str, ...]) -> Iterator[tuple[YamlScalar, YamlNode]]:
         """The entries of a mapping whose keys are fixed words."""
-        for key, value in self.entries(node, listing(allowed, 20)):
+        entries = self.entries(node, listing(allowed, 20))
+        present = {key.text for key, _ in entries}
+        for key, value in entries:
             if key.text in allowed:
                 yield key, value
                 continue
             meant = closest(key.text, allowed)
             hint = f"; did you mean `{meant}`?" if meant else f"; here stand {listing(allowed, 20)}"
-            fix = replacing(key.span, meant) if meant else None
+            # A key that is there already would stand twice.
+            fix = replacing(key.span, meant) if meant and meant not in present else None
             message = f"there is no key `{key.text}` here{hint}"
             self.findings.append(Finding("unknown-key", Severity.ERROR, message, key.span, fix=fix))
 
     def entries(self, node: YamlNode, what: str) -> tuple[tuple[YamlScalar, YamlNode], ...]:
         if isinstance(node, YamlMapping):
             return node.items
-        self.error(f"here stands a mapping: {what}", node.span)
+        self.error(f"a mapping belongs here: {what}", node.span)
         return ()
 
     def pairs(self, node: YamlNode, hint: str) -> tuple[tuple[YamlScalar, YamlNode], ...]:
@@ -337,7 +340,7 @@ class _Form:
     def listed(self, node: YamlNode) -> tuple[YamlNode, ...]:
         if isinstance(node, YamlList):
             return node.items
-        self.error("here stands a list", node.span)
+        self.error("a list belongs here, also of one: [vision]", node.span)
         return ()
 
     def name(self, scalar: YamlScalar) -> t.Name:

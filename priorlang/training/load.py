@@ -51,7 +51,7 @@ def read_plan(path: str | PathLike[str], set: Mapping[str, Any] | Iterable[str] 
         PriorError: anything is wrong with the file; carries all findings.
     """
     file = FilePath(path)
-    tree = with_overrides(read_tree(_text_of(file), str(path)), parse_overrides(set))
+    tree = with_overrides(read_tree(text_of(file), str(path)), parse_overrides(set))
     findings: list[Finding] = []
     plan = _validated(tree, file.resolve().parent, findings)
     if plan is not None and not findings:
@@ -62,15 +62,20 @@ def read_plan(path: str | PathLike[str], set: Mapping[str, Any] | Iterable[str] 
     raise PriorError(dict.fromkeys(findings))
 
 
-def _text_of(file: FilePath) -> str:
+def text_of(file: FilePath, kind: str = "training file") -> str:
+    """The text of a file.
+
+    Raises:
+        PriorError: it cannot be read.
+    """
     span = whole_file(str(file))
     try:
         return file.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
-        reason = f"there is no training file {file}"
+        reason = f"there is no {kind} {file}"
         raise PriorError([Finding("missing-file", Severity.ERROR, reason, span)]) from None
     except OSError as error:
-        reason = f"cannot read this training file: {error.strerror or error}"
+        reason = f"cannot read this {kind}: {error.strerror or error}"
         raise PriorError([Finding("unreadable-file", Severity.ERROR, reason, span)]) from None
     except UnicodeDecodeError as error:
         reason = f"the file is no UTF-8 text (byte {error.start + 1}); save it as UTF-8"

@@ -1,0 +1,156 @@
+"""The table of a grid in Markdown, laid out so that a terminal shows it as well. No row is set apart from the others."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+from scipy.stats import t as student
+
+from priorlang.grid.document import Document
+from priorlang.grid.paired import CONFIDENCE, Paired, Summary
+from priorlang.grid.plan import Metric
+
+FEW = 5
+"""Below so many seeds an interval says little."""
+NOTHING = "–"
+
+
+def render(document: Document) -> str:
+    """Means with their spread, then the differences to the reference, then what the numbers do not say."""
+    parts = [*_means(document), *_differences(document), *_search(document), *_failed(document)]
+    return "\n\n".join([*parts, "\n".join(f"- {note}" for note in _notes(document))]) + "\n"
+
+
+def _means(document: Document) -> Iterator[str]:
+    yield "Mean ± standard deviation over seeds. A number in brackets is the number of seeds, where it is not that of the row."
+    header = ["variant", "n", *(metric.title for metric in document.plan.metrics)]
+    rows = []
+    for row in document.rows:
+        n = max((found.n for found in row.summary.values() if found), default=0)
+        cells = [summary_text(row.summary[metric.name], n) for metric in document.plan.metrics]
+        rows.append([row.variant, str(n), *cells])
+    yield markdown(header, rows)
+
+
+def _differences(document: Document) -> Iterator[str]:
+    reference = document.plan.reference_name
+    for metric in document.plan.metrics:
+        rows = [
+            [row.variant, *_difference_cells(found, metric)]
+            for row in document.rows
+            if row.variant != reference and (found := row.difference[metric.name])
+        ]
+        if rows:
+            way = {"higher": "more wins", "lower": "less wins", None: "wins: higher"}[metric.wins]
+            yield f"{metric.title}, minus {reference} on the same seed ({way}):"
+            yield markdown(["variant", "n", "difference ± SE", f"{CONFIDENCE:.0%} interval", "wins"], rows)
+
+
+def _difference_cells(found: Paired, metric: Metric) -> list[str]:
+    digits = _digits(found.se if found.se else abs(found.mean))
+    if found.se is None or found.low is None or found.high is None:
+        return [str(found.n), f"{found.mean:+.{digits}f}", NOTHING, f"{found.wins} of {found.n}"]
+    return [
+        str(found.n),
+        f"{found.mean:+.{digits}f} ± {found.se:.{digits}f}",
+        f"{found.low:+.{digits}f} to {found.high:+.{digits}f}",
+        f"{found.wins} of {found.n}",
+    ]
+
+
+def _search(document: Document) -> Iterator[str]:
+    search = document.plan.search
+    if search is None:
+        return
+    seeds = ", ".join(map(str, search.seeds))
+    yield (
+        f"Settings. Every method with a parameter tried {search.settings} values of one, on seed {seeds}; the best "
+        f"{search.metric.title} there was taken. Rows without a parameter have none to choose."
+    )
+    rows = []
+    for row in document.rows:
+        choice = row.choice
+        if choice is None:
+            rows.append([row.variant, NOTHING, NOTHING, NOTHING])
+            continue
+        tried = ", ".join(
+            f"{item.value}: {NOTHING if item.mean is None else f'{item.mean:.4f}'}" for item in choice.tried
+        )
+        taken = NOTHING if choice.best is None else str(choice.value)
+        rows.append([row.variant, choice.path, tried, taken])
+    yield markdown(["variant", "parameter", "tried", "taken"], rows)
+
+
+def _failed(document: Document) -> Iterator[str]:
+    if document.failed:
+        yield "Cells that failed:\n\n" + "\n".join(
+            f"- {variant}, seed {seed}: {error}" for variant, seed, error in document.failed
+        )
+
+
+def _notes(document: Document) -> Iterator[str]:
+    """What the numbers do not say."""
+    waiting = sum(status.state == "waiting" for row in document.rows for status in row.cells.values())
+    if waiting:
+        yield f"{waiting} cells have not run yet."
+    counts = {found.n for row in document.rows for found in row.difference.values() if found}
+    least = min(counts, default=0)
+    if least == 1:
+        yield "n = 1: one seed has no spread, and a difference on it shows nothing about the next."
+    elif 0 < least < FEW:
+        factor = float(student.ppf(0.5 + CONFIDENCE / 2, least - 1))
+        yield (
+            f"n = {least}: an interval of {least} seeds says little. It is Student's t with {least - 1} degree{'s' * (least > 2)} of freedom, "
+            f"{factor:.1f} standard errors to each side, and takes the differences for draws of a normal distribution."
+        )
+    intervals = sum(found is not None for row in document.rows for found in row.difference.values())
+    if counts - {1} and intervals > 1:
+        yield (
+            f"{intervals} intervals at {CONFIDENCE:.0%} each: where no variant differed at all, about "
+            f"{intervals * (1 - CONFIDENCE):.1f} of them would miss zero by chance."
+        )
+    if document.once:
+        yield (
+            f"Every seed starts from the same {', '.join(document.once)}: what another run of these stages would change is not in "
+            "the spread."
+        )
+    yield "All cells are measured on the same held-out data, so its own sampling error is in no interval."
+
+
+def summary_text(found: Summary | None, n: int) -> str:
+    """A mean with its spread, the spread to two figures; its number of seeds where that is not `n`."""
+    if found is None:
+        return NOTHING
+    if found.sd is None:
+        text = f"{found.mean:.{_digits(abs(found.mean) / 100)}f}"
+    else:
+        digits = _digits(found.sd)
+        text = f"{found.mean:.{digits}f} ± {found.sd:.{digits}f}"
+    return text if found.n == n else f"{text} ({found.n})"
+
+
+def _digits(spread: float) -> int:
+    """Decimals that show two figures of a spread, within reason."""
+    if not spread or not math.isfinite(spread):
+        return 3
+    return min(6, max(0, 1 - math.floor(math.log10(spread))))
+
+
+def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table whose columns stand below each other: names to the left, numbers to the right."""
+    widths = [max(len(line[column]) for line in (header, *rows)) for column in range(len(header))]
+
+    def line(cells: Sequence[str]) -> str:
+        first, *rest = (
+            text.ljust(width) if column == 0 else text.rjust(width)
+            for column, (text, width) in enumerate(zip(cells, widths, strict=True))
+        )
+        return "| " + " | ".join([first, *rest]) + " |"
+
+    rule = (
+        "|"
+        + "|".join("-" * (width + 2) if i == 0 else "-" * (width + 1) + ":" for i, width in enumerate(widths))
+        + "|"
+    )
+    return "\n".join([line(header), rule, *(line(row) for row in rows)])

@@ -150,6 +150,11 @@ def _hoist(document: t.Document, mapped: CommentMap) -> None:
     What stands after the last piece stands after the whole. What stands before `overrides`, or before the
     first piece of a statement that YAML begins with that piece, stands before the whole.
     """
+    for empty in document.statements:
+        # Between empty braces there is no line of its own for what would stand below the last piece.
+        if isinstance(empty, t.Model | t.Attribute | t.Schedule) and not any(pieces_of(empty)):
+            mapped.after.setdefault(empty.span, []).extend(mapped.tail.pop(empty.span, []))
+    mapped.after = {span: comments for span, comments in mapped.after.items() if comments}
     models = [statement for statement in document.statements if isinstance(statement, t.Model)]
     for other in models[1:]:
         for comments in (mapped.before, mapped.after, mapped.tail):

@@ -156,3 +156,9 @@ def test_comments_in_odd_places() -> None:
         "# about b\nrule b: weight 0.02\n"
     )
     assert rewritten(SourceFile("b.yaml", rewritten(source, "b.yaml")), "a.prior") == formatted(source)
+
+
+def test_a_comment_below_empty_braces_stands_beside_them() -> None:
+    laid_out = formatted(SourceFile("a.prior", "priorlang 1\nmodel { }\n # c\n"))
+    assert laid_out == "priorlang 1\n\nmodel { }  # c\n"
+    assert formatted(SourceFile("a.prior", laid_out)) == laid_out

@@ -6,7 +6,7 @@ Everything else is declared once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import TypeVar
 
 from priorlang.diagnostics.finding import Finding, Related, Severity
@@ -94,26 +94,13 @@ def _place(
 
 
 def _nameless(statement: t.Statement) -> Iterator[Finding]:
-    """What is declared under a name that nobody can see."""
-    if isinstance(statement, t.Attribute | t.Group | t.Rule):
-        kind = (
-            f"group of {statement.kind}"
-            if isinstance(statement, t.Group)
-            else type(statement).__name__.lower()
-        )
-        names = [(f"this {kind}", statement.name)]
-        if isinstance(statement, t.Attribute):
-            names += [("this member", name) for name in _member_names(statement.members)]
-        for what, name in names:
-            if not name.text.strip():
-                message = f"{what} has an empty name; a name is a word, or any other text in double quotes"
-                yield Finding("invalid-value", Severity.ERROR, message, name.span)
-
-
-def _member_names(members: Iterable[t.Member]) -> Iterator[t.Name]:
-    for member in members:
-        yield member.name
-        yield from _member_names(member.children)
+    """What is declared under a name that nobody can see. A member is what data says, which may be nothing."""
+    if isinstance(statement, t.Attribute | t.Group | t.Rule) and not statement.name.text.strip():
+        kind = type(statement).__name__.lower()
+        if isinstance(statement, t.Group):
+            kind = f"group of {statement.kind}"
+        message = f"this {kind} has an empty name; a name is a word, or any other text in double quotes"
+        yield Finding("invalid-value", Severity.ERROR, message, statement.name.span)
 
 
 def _place_attribute(scope: Scope, statement: t.Attribute, findings: list[Finding]) -> None:

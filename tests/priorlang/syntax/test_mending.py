@@ -42,6 +42,13 @@ def test_a_fix_makes_the_statement_readable(wrong: str, right: str) -> None:
     assert mended(HEAD + wrong + "\n") == HEAD + right + "\n"
 
 
+def test_a_key_that_is_there_already_is_no_fix() -> None:
+    text = YAML_HEAD + "rules: {a: {prefer: {0: 1}}}\nrule: {b: {prefer: {0: 1}}}\n"
+    assert mended(text, "main.yaml") == text
+    alone = text.replace("rule:", "param:")
+    assert mended(alone, "main.yaml") == alone.replace("rules:", "rule:")
+
+
 def test_mistakes_of_one_statement_are_told_together_where_they_can_be_mended() -> None:
     assert said(HEAD + "rule a: for modality in vision\n  prefer 0, 1\n  bye 1\n") == [
         ("syntax-error", 6),

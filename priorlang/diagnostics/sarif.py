@@ -81,7 +81,11 @@ def _fix(fix: Fix) -> dict[str, Any]:
     changes: list[Mapping[str, Any]] = [
         {"artifactLocation": {"uri": _uri(file)}, "replacements": edits} for file, edits in by_file.items()
     ]
-    return {"description": {"text": fix.message}, "artifactChanges": changes}
+    return {
+        "description": {"text": fix.message},
+        "artifactChanges": changes,
+        "properties": {"automatic": fix.is_safe},
+    }
 
 
 def _place(span: Span) -> dict[str, Any]:

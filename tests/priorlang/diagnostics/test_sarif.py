@@ -44,6 +44,7 @@ def test_places_are_those_of_the_finding() -> None:
     }
     change = result["fixes"][0]["artifactChanges"][0]["replacements"][0]
     assert change["insertedContent"]["text"] == "ocr"
+    assert result["fixes"][0]["properties"] == {"automatic": True}
 
 
 def test_nothing_found_is_a_valid_run() -> None:

@@ -43,15 +43,25 @@ class Router(nn.Module):
         top_k: experts per token.
         like: a tensor whose device and dtype the weight takes.
         renormalize: divide the gates of the chosen experts by their sum, as a softmax after the choice does.
+        granularity: experts that make up one whole FFN. Above 1, equal gates are chosen in the order of experts:
+            two groups that tie, as they may in bf16, are then not chosen by halves.
     """
 
     def __init__(
-        self, hidden: int, experts: int, top_k: int, *, like: Tensor, renormalize: bool = False
+        self,
+        hidden: int,
+        experts: int,
+        top_k: int,
+        *,
+        like: Tensor,
+        renormalize: bool = False,
+        granularity: int = 1,
     ) -> None:
         super().__init__()
         self.experts = experts
         self.top_k = top_k
         self.renormalize = renormalize
+        self.granularity = granularity
         self.weight = nn.Parameter(torch.empty(experts, hidden, dtype=like.dtype, device=like.device))
         self.selection_bias: ExpertBias | None = None
 
@@ -65,14 +75,20 @@ class Router(nn.Module):
         logits_NE = nn.functional.linear(hidden_NH, self.weight)
         wide_NE = logits_NE if logits_NE.dtype == torch.float64 else logits_NE.float()
         gates_NE = wide_NE.softmax(-1)
-        if self.selection_bias is None:
+        if self.selection_bias is None and self.granularity == 1:
             scores_Nk, indices_Nk = gates_NE.topk(self.top_k, dim=-1)
         else:
-            indices_Nk = (gates_NE.detach() + self.selection_bias.value).topk(self.top_k, dim=-1).indices
+            bias_E = 0.0 if self.selection_bias is None else self.selection_bias.value
+            indices_Nk = self._choose(gates_NE.detach() + bias_E)
             scores_Nk = gates_NE.gather(-1, indices_Nk)
         if self.renormalize:
             scores_Nk = scores_Nk / scores_Nk.sum(-1, keepdim=True)
         return logits_NE, scores_Nk.to(hidden_NH.dtype), indices_Nk
+
+    def _choose(self, scores_NE: Tensor) -> Tensor:
+        if self.granularity == 1:
+            return scores_NE.topk(self.top_k, dim=-1).indices
+        return scores_NE.sort(dim=-1, descending=True, stable=True).indices[:, : self.top_k]
 
 
 class UpcycledMoE(nn.Module):
@@ -148,6 +164,7 @@ def block_like(ffn: nn.Module, upcycled: Mapping[str, Any]) -> UpcycledMoE:
         upcycled["top_k"],
         like=down.weight,
         renormalize=upcycled["renormalize"],
+        granularity=parts,
     )
     experts = [narrowed(ffn, width // parts) for _ in range(upcycled["experts"])]
     shared = narrowed(ffn, width) if upcycled["shared_expert"] else None

@@ -12,7 +12,7 @@ from tiny_models import dense
 from torch import Tensor, nn
 
 import dpsl
-from dpsl.upcycle.block import UpcycledMoE
+from dpsl.upcycle.block import Router, UpcycledMoE
 from dpsl.upcycle.ffn import GatedWeights, weights_of
 from dpsl.upcycle.reinitialize import reinitialize
 
@@ -190,3 +190,94 @@ def test_a_layer_is_the_same_whichever_others_are_upcycled(family: str, method: 
         dpsl.upcycle(model, method=method, layers=layers, seed=3)
         blocks.append(model.model.layers[1].mlp.state_dict())
     assert all(torch.equal(blocks[0][name], blocks[1][name]) for name in blocks[0])
+
+
+@pytest.mark.parametrize("balanced", [False, True])
+def test_groups_that_tie_are_not_chosen_by_halves(balanced: bool) -> None:
+    """In bf16 two groups often have one logit; a choice among their equal parts must take whole groups."""
+    like = torch.empty(1, dtype=torch.bfloat16)
+    router = Router(8, 16, 8, like=like, granularity=4)
+    router.weight.data.copy_(
+        torch.randn(4, 8, generator=torch.Generator().manual_seed(0)).repeat_interleave(4, 0)
+    )
+    if balanced:
+        router.add_selection_bias()
+    tokens = torch.randn(4000, 8, generator=torch.Generator().manual_seed(1)).to(torch.bfloat16)
+    logits, gates, chosen = router(tokens)
+    groups = (chosen // 4).sort(-1).values.unflatten(-1, (-1, 4))
+    by_group = logits.view(-1, 4, 4)[..., 0].sort(-1, descending=True).values
+    assert (by_group[:, 1] == by_group[:, 2]).sum() >= 5
+    assert torch.equal(groups, groups[..., :1].expand_as(groups))
+    assert torch.equal(gates, logits.float().softmax(-1).gather(-1, chosen).to(torch.bfloat16))
+
+
+RECEIPTS: dict[str, tuple[dict[str, object], str]] = {
+    "as it is": ({}, "1 + Σ gates times"),
+    "alone": ({"shared_expert": False}, "Σ gates times"),
+    "renormalised": ({"shared_expert": False, "renormalize": True}, "equal to the dense output"),
+    "preserved": ({"scale": "preserve"}, "equal to the dense output"),
+    "parts": ({"granularity": 4, "experts": 16, "top_k": 8}, "1 + Σ gates / 4 times"),
+    "parts, preserved": (
+        {"granularity": 4, "experts": 16, "top_k": 8, "scale": "preserve"},
+        "equal to the dense output",
+    ),
+    "parts, down scaled": (
+        {"granularity": 4, "experts": 16, "top_k": 8, "scale": "he-down", "shared_expert": False},
+        "8 · Σ gates / 4 times the dense output, and equal to it under uniform probabilities",
+    ),
+    "parts, down scaled, renormalised": (
+        {
+            "granularity": 4,
+            "experts": 16,
+            "top_k": 8,
+            "scale": "he-down",
+            "shared_expert": False,
+            "renormalize": True,
+        },
+        "equal to the dense output",
+    ),
+    "parts, down scaled, shared": (
+        {"granularity": 2, "experts": 8, "top_k": 4, "scale": "he-down"},
+        "1 + 4 · Σ gates / 2 times",
+    ),
+}
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("case", RECEIPTS)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_receipt_holds_blocks_to_theory(family: str, case: str, dtype: torch.dtype) -> None:
+    options, theory = RECEIPTS[case]
+    torch.manual_seed(0)
+    receipt = dpsl.upcycle(dense(family).to(dtype), noise=0.0, **options)
+    assert receipt.theory.startswith(theory)
+    assert receipt.holds, receipt
+    assert receipt.theory_error < 8 * torch.finfo(dtype).eps
+    assert "; holds, relative error" in receipt.lines()[-1]
+    equal = receipt.largest_difference <= 0.1 * receipt.largest_output
+    assert equal == (receipt.theory == "equal to the dense output" or "renormalised" in case)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({}, "there is noise"),
+        ({"method": "drop"}, "values are drawn anew"),
+        ({"noise": 0.0, "scale": "he", "top_k": 1}, "approximate"),
+        ({"noise": 0.0, "granularity": 2, "router": "normal"}, "chosen one by one"),
+    ],
+)
+def test_where_theory_is_silent_the_difference_is_told(options: dict[str, object], reason: str) -> None:
+    receipt = dpsl.upcycle(seeded(), **options)
+    assert receipt.theory.startswith("none: ")
+    assert reason in receipt.theory
+    assert receipt.holds is None
+    assert receipt.largest_difference > 0
+    assert "DOES NOT" not in " ".join(receipt.lines())
+
+
+def test_a_block_that_is_not_what_it_should_be_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dpsl.upcycle.fill.scale_weights", lambda *_: None)
+    receipt = dpsl.upcycle(seeded(), noise=0.0, shared_expert=False, scale="he-down", top_k=1)
+    assert receipt.holds is False
+    assert "DOES NOT HOLD" in receipt.lines()[-1]

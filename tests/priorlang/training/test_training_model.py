@@ -33,6 +33,17 @@ def test_upcycling_says_what_the_dense_config_does_not(training_file: Path) -> N
     assert given == GivenModel(str(training_file.parent / "config.json"), 4, 8, 2, (1, 3))
 
 
+@pytest.mark.parametrize(
+    ("layers", "routed"),
+    [("all", None), ("every-other", (0, 2)), ("first-half", (0, 1)), ("[3, 1, 3]", (1, 3))],
+)
+def test_which_layers_route(training_file: Path, layers: str, routed: tuple[int, ...] | None) -> None:
+    plan = load_plan(training_file, {"upcycle.layers": layers})
+    given = model_of(plan, plan.stages[0])
+    assert given is not None
+    assert given.routed == routed
+
+
 def test_a_config_that_is_not_at_hand_is_no_error(training_file: Path) -> None:
     plan = load_plan(training_file)
     (training_file.parent / "config.json").unlink()

@@ -100,12 +100,15 @@ class GridPlan(Strict):
     vary: Annotated[tuple[dict[str, Variant], ...], Field(min_length=1)]
     """Named variants; or a list of such mappings, whose entries are combined each with each."""
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0, 1, 2)
+    """Each is one run of every variant; differences are taken seed by seed."""
     seed_places: tuple[str, ...] | None = None
     """Where a seed is written in the training file; by default everywhere where it has one."""
     reference: str | None = None
     """The variant that all others are compared with; by default the first."""
     metrics: Annotated[tuple[Metric, ...], Field(min_length=1)] = (Metric(metric="eval_accuracy"),)
+    """The columns of the table: `eval_accuracy`, or `warmup/eval_accuracy` at the end of another stage than the last."""
     search: Search | None = None
+    """How each variant's setting is chosen before anything is reported; without it all take what the file says."""
 
     @field_validator("vary", mode="before")
     @classmethod

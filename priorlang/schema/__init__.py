@@ -1,4 +1,4 @@
-"""JSON Schemas (draft 2020-12) of the YAML files that people write: priors and training files.
+"""JSON Schemas (draft 2020-12) of the YAML files that people write: priors, training files and grids.
 
 They serve editors: keys with descriptions, values of roughly the right shape. What a file means only
 `priorlang validate` knows, so the schemas let through what they cannot tell.

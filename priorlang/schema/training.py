@@ -31,10 +31,10 @@ _MEMBER: Schema = {"type": ["string", "integer"], "description": "A member of th
 
 def training_schema() -> Schema:
     """The schema of a whole file."""
-    run = _described(TrainingPlan, TrainingPlan.model_json_schema())
+    run = described(TrainingPlan, TrainingPlan.model_json_schema())
     stage = {
         key: _as_written(key, schema)
-        for key, schema in _described(StagePlan, StagePlan.model_json_schema()).items()
+        for key, schema in described(StagePlan, StagePlan.model_json_schema()).items()
     }
     stages = {
         "description": "The stages, in order; each may override any default above. Without it there is one.",
@@ -92,7 +92,7 @@ def _definitions() -> dict[str, Schema]:
     for part in _PARTS[:-1]:
         schema = part.model_json_schema()
         schema.pop("$defs", None)
-        found[part.__name__] = {**schema, "properties": _described(part, schema)}
+        found[part.__name__] = {**schema, "properties": described(part, schema)}
     for part in REGULARIZERS.values():
         found[part.__name__]["required"] = ["type", *found[part.__name__].get("required", [])]
     # Any further key of a data source is an attribute of the prior.
@@ -101,7 +101,7 @@ def _definitions() -> dict[str, Schema]:
     return found
 
 
-def _described(part: type[BaseModel], schema: Schema) -> dict[str, Schema]:
+def described(part: type[BaseModel], schema: Schema) -> dict[str, Schema]:
     """The properties of a type, each with the docstring below its field."""
     sentences = {**_DESCRIPTIONS, **_docstrings(part)}
     properties: dict[str, Schema] = {}

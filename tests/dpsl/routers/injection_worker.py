@@ -25,9 +25,9 @@ from batches import micro_batch, table_of
 from deepspeed.utils import safe_get_full_fp32_param, safe_get_full_grad
 from explicit import MicroBatch, distance, explicit_loss, is_router
 from families import build, top_k_of
+from injection_trainer import RATE, OneStep, arguments_of, collate, rows_of
 from native_moe import autoep_ready, native_loop
 from torch import Tensor, nn
-from transformers import Trainer, TrainingArguments
 
 import dpsl
 from dpsl.routers.zero3 import set_leaf_modules
@@ -38,7 +38,6 @@ CHECKPOINTING: dict[str, dict[str, bool] | None] = {
     "non-reentrant": {"use_reentrant": False},
     "reentrant": {"use_reentrant": True},
 }
-RATE = 1.0
 Case = dict[str, Any]
 
 
@@ -50,6 +49,9 @@ def main() -> None:
     deepspeed.utils.logger.setLevel(logging.ERROR)
     transformers.logging.set_verbosity_error()
     deepspeed.init_distributed("gloo", verbose=False)
+    # DeepSpeed collects garbage at every turn; what is imported by now is none.
+    gc.collect()
+    gc.freeze()
     results = []
     for case in cases:
         try:
@@ -109,8 +111,8 @@ def trainer_loop(case: Case) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         trainer = OneStep(
             model=model,
-            args=arguments_of(case, folder),
-            train_dataset=rows_of(case),
+            args=arguments_of(case, CHECKPOINTING[case["checkpointing"]], config_of(case), folder),
+            train_dataset=rows_of(ranks_of(place) for place in range(case["accumulation"])),
             data_collator=collate,
         )
         before = {n: p.detach().float().clone() for n, p in model.named_parameters() if is_router(n)}
@@ -169,26 +171,6 @@ LOOPS = {
     "autoep": autoep_loop,
     "leaves": leaves_loop,
 }
-
-
-class OneStep(Trainer):
-    """What a user adds to transformers' Trainer: its token-normalised loss is a sum over micro-batches."""
-
-    shaper: Shaper
-
-    def compute_loss(
-        self,
-        model: nn.Module,
-        inputs: dict[str, Tensor],
-        return_outputs: bool = False,
-        num_items_in_batch: Tensor | int | None = None,
-    ) -> Any:
-        """The model's loss, its tokens described and its scale told."""
-        modality = inputs.pop("modality")
-        with self.shaper.tokens(mask=inputs["attention_mask"], modality=modality):
-            loss = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        self.shaper.scale_with(loss, factor=1 / self.current_gradient_accumulation_steps)
-        return loss
 
 
 def world() -> int:
@@ -251,33 +233,6 @@ def config_of(case: Case) -> dict[str, Any]:
             else {"optimizer": {"type": "AdamW", "params": {"lr": 1e-3, "torch_adam": True}}}
         ),
     }
-
-
-def arguments_of(case: Case, folder: str) -> TrainingArguments:
-    options = CHECKPOINTING[case["checkpointing"]]
-    return TrainingArguments(
-        output_dir=folder, use_cpu=True, max_steps=1, per_device_train_batch_size=3, save_strategy="no",
-        gradient_accumulation_steps=case["accumulation"], max_grad_norm=0.0, lr_scheduler_type="constant",
-        deepspeed=config_of(case) if case["stage"] is not None else None, bf16=case["dtype"] == "bf16",
-        gradient_checkpointing=options is not None, gradient_checkpointing_kwargs=options, report_to=[],
-        remove_unused_columns=False, disable_tqdm=True, logging_strategy="no", learning_rate=RATE,
-        train_sampling_strategy="sequential", dataloader_pin_memory=False,
-        optim="sgd",
-    )  # fmt: skip
-
-
-def rows_of(case: Case) -> list[dict[str, Tensor]]:
-    """Sequences in the order in which a sequential loader hands them to ranks."""
-    rows: list[dict[str, Tensor]] = []
-    for place in range(case["accumulation"]):
-        for batch in ranks_of(place):
-            columns = {**batch.inputs, "modality": batch.modality}
-            rows += [{name: column[row] for name, column in columns.items()} for row in range(3)]
-    return rows
-
-
-def collate(rows: list[dict[str, Tensor]]) -> dict[str, Tensor]:
-    return {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
 
 
 def compared(

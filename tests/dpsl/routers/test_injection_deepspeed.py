@@ -22,7 +22,7 @@ HERE = Path(__file__).parent
 TOLERANCE = 1e-3
 BF16_STEP = 2.0**-8
 """A native gate has fp32 logits and bf16 weights, whose gradient is rounded once for each of its uses."""
-PATIENCE = 280
+PATIENCE = 540
 STAGES = (0, 1, 2, 3)
 ACCUMULATIONS = (1, 2, 4, 8)
 CHECKPOINTING = ("plain", "non-reentrant", "reentrant")

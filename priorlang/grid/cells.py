@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from priorlang.diagnostics.finding import Finding, PriorError, Severity
+from priorlang.diagnostics.suggest import listing
 from priorlang.files import write_whole
 from priorlang.grid.load import LoadedGrid
 from priorlang.grid.plan import Combined
 from priorlang.training.load import LoadedPlan, read_plan
-from priorlang.training.plan import TrainingPlan
+from priorlang.training.plan import StagePlan, TrainingPlan
 
 PRIOR_PARAMETER = "prior."
 """What a searched parameter of the prior begins with; others are places of the training file."""
@@ -129,7 +130,20 @@ def _plan(
     places = grid.plan.seed_places
     settings |= dict.fromkeys(_seed_places(base, settings) if places is None else places, seed)
     plan = _read(grid, name, settings).plan
-    return plan.model_copy(update={"output_dir": folder})
+    return plan.model_copy(update={"output_dir": folder, "stages": _through(grid, name, plan.stages)})
+
+
+def _through(grid: LoadedGrid, name: str, stages: tuple[StagePlan, ...]) -> tuple[StagePlan, ...]:
+    """The stages up to the last that is asked for."""
+    last = grid.plan.through
+    names = [stage.name for stage in stages]
+    if last is None:
+        return stages
+    if last not in names:
+        message = f"variant `{name}` has no stage `{last}`; it has {listing(names)}"
+        span = grid.tree.value_span(("through",))
+        raise PriorError([Finding("unknown-name", Severity.ERROR, message, span)])
+    return stages[: names.index(last) + 1]
 
 
 def _read(grid: LoadedGrid, name: str, settings: Mapping[str, Any]) -> LoadedPlan:

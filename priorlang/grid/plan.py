@@ -97,6 +97,8 @@ class GridPlan(Strict):
     """Where cells and tables go."""
     set: dict[str, Any] = Field(default_factory=dict)
     """What every cell changes in the training file."""
+    through: str | None = None
+    """The last stage that is trained; by default the training file's last."""
     vary: Annotated[tuple[dict[str, Variant], ...], Field(min_length=1)]
     """Named variants; or a list of such mappings, whose entries are combined each with each."""
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0, 1, 2)

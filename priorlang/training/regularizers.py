@@ -107,6 +107,17 @@ class Entropy(Loss):
         return f"entropy_{self.part}"
 
 
+class BatchShaping(Loss):
+    """Each gate's values over a batch follow a Beta distribution."""
+
+    type: Literal["batch_shaping"] = "batch_shaping"
+    a: PositiveFloat = 0.6
+    """The Beta's first shape; `a / (a + b)` is the mean of each gate."""
+    b: PositiveFloat = 0.4
+    """Its second shape."""
+    scope: Scope = "micro"
+
+
 class DeepseekBias(Scheduled):
     """Even load without a loss: a bias on each expert's score, for the choice alone."""
 
@@ -142,9 +153,11 @@ class ManualModality(Regularizer):
     """Member → the experts that its tokens may use; tokens of other members may use all."""
 
 
-PLANS: tuple[type[Regularizer], ...] = (LoadBalance, ZLoss, Entropy, DeepseekBias, ManualModality)
+PLANS: tuple[type[Regularizer], ...] = (
+    LoadBalance, ZLoss, Entropy, BatchShaping, DeepseekBias, ManualModality,
+)  # fmt: skip
 RegularizerPlan = Annotated[
-    LoadBalance | ZLoss | Entropy | DeepseekBias | ManualModality, Field(discriminator="type")
+    LoadBalance | ZLoss | Entropy | BatchShaping | DeepseekBias | ManualModality, Field(discriminator="type")
 ]
 
 REGULARIZERS: Mapping[str, type[Regularizer]] = MappingProxyType(

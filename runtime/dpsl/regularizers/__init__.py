@@ -8,15 +8,24 @@ hook, live    on the routers of a live model, as `dpsl.attach` does the prior
 """
 
 from dpsl.regularizers.attach import attach_regularizers
+from dpsl.regularizers.batch_shaping import batch_shaping
 from dpsl.regularizers.entropy import balance, confidence
 from dpsl.regularizers.live import Regularizers
 from dpsl.regularizers.load_balance import load_balance
 from dpsl.regularizers.router_sums import RouterSums, router_sums
 from dpsl.regularizers.selection_hook import remove_selection_bias, restore_selection_bias
 from dpsl.regularizers.z_loss import z_loss
-from priorlang.training.regularizers import DeepseekBias, Entropy, LoadBalance, ManualModality, ZLoss
+from priorlang.training.regularizers import (
+    BatchShaping,
+    DeepseekBias,
+    Entropy,
+    LoadBalance,
+    ManualModality,
+    ZLoss,
+)
 
 __all__ = [
+    "BatchShaping",
     "DeepseekBias",
     "Entropy",
     "LoadBalance",
@@ -26,6 +35,7 @@ __all__ = [
     "ZLoss",
     "attach_regularizers",
     "balance",
+    "batch_shaping",
     "confidence",
     "load_balance",
     "remove_selection_bias",

@@ -10,8 +10,10 @@ import torch.distributed as dist
 from torch import Tensor
 
 from dpsl.errors import AttachError
+from dpsl.regularizers.batch_shaping import batch_shaping
 from dpsl.regularizers.router_sums import RouterSums, RouterTokens, stacked
 from dpsl.regularizers.terms import LOSSES, Term
+from priorlang.training.regularizers import BatchShaping
 
 Progress = tuple[int, int]
 _DIFFERENTIABLE = ("probability_LGK", "square_LG", "entropy_LG")
@@ -70,10 +72,13 @@ def losses_of_pass(
     own = {layer: tokens.sums() for layer, tokens in layers.items()}
     slots_K = {layer: sums.slots_LGK[0, 0] for layer, sums in own.items()}
     losses = PassLosses({}, {}, {layer: {} for layer in layers}, slots_K)
-    whole = _of_all_ranks(own, counts) if any(term.plan.scope == "global" for term in terms) else own
+    whole = _of_all_ranks(own, counts) if any(_sums_ranks(term) for term in terms) else own
     for term in terms:
         covered = [layer for layer in layers if term.covers(layer)]
         if not covered:
+            continue
+        if isinstance(term.plan, BatchShaping):
+            _add_batch_shaping(losses, term, covered, layers, progress)
             continue
         here = own
         if term.plan.scope == "seq":
@@ -111,10 +116,36 @@ def _add_term(
     losses.value[term.name] = value_L.detach().mean()
     for place, layer in enumerate(covered):
         of_layer = [None if gradient is None else gradient[place] for gradient in gradients]
-        gradient_NK = layers[layer].gradient(*of_layer)
-        losses.norm[layer][term.name] = gradient_NK.norm()
-        before = losses.gradient_NK.get(layer)
-        losses.gradient_NK[layer] = gradient_NK if before is None else before + gradient_NK
+        _add_gradient(losses, term, layer, layers[layer].gradient(*of_layer))
+
+
+def _add_batch_shaping(
+    losses: PassLosses,
+    term: Term,
+    covered: Sequence[int],
+    layers: Mapping[int, RouterTokens],
+    progress: Progress,
+) -> None:
+    """Batch shaping ranks tokens, so that it is no function of sums."""
+    plan: BatchShaping = term.plan
+    group = dist.group.WORLD if plan.scope == "global" and _world_size() > 1 else None
+    values: list[Tensor] = []
+    for layer in covered:
+        tokens = layers[layer]
+        value, gradient_NK = batch_shaping(tokens.log_p_NK, tokens.counted_N, plan.a, plan.b, group)
+        values.append(value)
+        _add_gradient(losses, term, layer, gradient_NK * (plan.coefficient * term.factor(progress)))
+    losses.value[term.name] = torch.stack(values).mean()
+
+
+def _add_gradient(losses: PassLosses, term: Term, layer: int, gradient_NK: Tensor) -> None:
+    losses.norm[layer][term.name] = gradient_NK.norm()
+    before = losses.gradient_NK.get(layer)
+    losses.gradient_NK[layer] = gradient_NK if before is None else before + gradient_NK
+
+
+def _sums_ranks(term: Term) -> bool:
+    return term.plan.scope == "global" and type(term.plan) in LOSSES
 
 
 def _of_all_ranks(own: Mapping[int, RouterSums], counts: StepCounts) -> dict[int, RouterSums]:

@@ -11,7 +11,16 @@ from bare_routers import EXPERTS, WIDTH, BareRouters, run_ranks
 from torch import Tensor, nn
 
 from dpsl.errors import AttachError
-from dpsl.regularizers import Entropy, LoadBalance, Regularizers, ZLoss, attach_regularizers, router_sums
+from dpsl.regularizers import (
+    BatchShaping,
+    DeepseekBias,
+    Entropy,
+    LoadBalance,
+    Regularizers,
+    ZLoss,
+    attach_regularizers,
+    router_sums,
+)
 from dpsl.regularizers.router_sums import stacked
 from dpsl.regularizers.terms import LOSSES, named_terms
 from dpsl.routers.find import find_routers
@@ -141,6 +150,8 @@ GLOBAL = (
     LoadBalance(coefficient=0.3, reference="hf", scope="global"),
     ZLoss(coefficient=0.2, scope="global"),
     Entropy(coefficient=0.5, part="balance", scope="global"),
+    BatchShaping(coefficient=0.3, scope="global"),
+    DeepseekBias(update_rate=0.01),
 )
 TOKENS = (24, 40)
 
@@ -154,12 +165,18 @@ def regularized(hidden_NH: Tensor) -> tuple[BareRouters, Regularizers]:
     regularizers = attach_regularizers(model, GLOBAL)
     with regularizers.tokens():
         model(hidden_NH.requires_grad_())["loss"].backward()
+    regularizers.end_step()
     return model, regularizers
+
+
+def biases(model: BareRouters) -> list[Tensor]:
+    return [layer.selection_bias.value for layer in model.layers]
 
 
 def on_a_rank(rank: int, folder: Path) -> None:
     model, regularizers = regularized(hidden_of(rank))
     found = {"gradients": model.averaged_gradients(), "metrics": regularizers.metrics(across_ranks=True)}
+    found["biases"] = biases(model)
     if rank == 0:
         torch.save(found, folder / "found.pt")
 
@@ -171,7 +188,8 @@ def test_two_ranks_of_the_global_scope_are_one_batch(tmp_path: Path) -> None:
     for gradient, layer in zip(found["gradients"], model.layers, strict=True):
         assert layer.weight.grad.abs().max() > 1e-4
         torch.testing.assert_close(gradient, layer.weight.grad, rtol=1e-5, atol=1e-7)
-    assert found["metrics"] == pytest.approx(regularizers.metrics(), rel=1e-6)
+    assert found["metrics"] == pytest.approx(regularizers.metrics(), rel=1e-5)
+    assert all(torch.equal(a, b) and a.any() for a, b in zip(found["biases"], biases(model), strict=True))
 
 
 def test_counts_of_the_global_scope_are_of_the_optimizer_step() -> None:

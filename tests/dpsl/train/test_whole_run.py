@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import dpsl
+from dpsl.regularizers.selection_hook import bias_of
 from dpsl.routers.find import find_routers
 from dpsl.train.run_folder import RunFolder
 from priorlang.routing.statistics import RoutingStatistics
@@ -128,6 +129,10 @@ def test_routing_is_of_the_held_out_tokens(whole: Path) -> None:
 def test_the_final_model_loads_with_its_experts(whole: Path) -> None:
     model = dpsl.load_model(RunFolder(whole).model)
     assert [router.layer for router in find_routers(model)] == [0, 1, 2, 3]
+    last = [row for row in rows(whole) if "deepseek_bias_range" in row][-1]
+    biases = [bias_of(router) for router in find_routers(model)]
+    assert max(float(bias_K.max() - bias_K.min()) for bias_K in biases) == pytest.approx(last["deepseek_bias_range"])
+    assert last["deepseek_bias_range"] > 0
     assert PriorTable.load(RunFolder(whole).prior_table).header.experts == 4
 
 

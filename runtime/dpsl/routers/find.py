@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import TypeAlias
 
@@ -59,7 +59,16 @@ def routers_of_any_kind(model: nn.Module) -> tuple[FoundRouter, ...]:
 
 def _chosen(model: nn.Module, found: Sequence[FoundRouter], only: Routers) -> list[FoundRouter]:
     places = only if isinstance(only, Mapping) else {}
-    wanted = [only] if isinstance(only, str) else list(only)
+    wanted = [only] if isinstance(only, str) or not isinstance(only, Iterable) else list(only)
+    for one in wanted:
+        place = places.get(one, 0) if isinstance(one, str) else 0
+        if not isinstance(one, str | FoundRouter) or type(place) is not int or place < 0:
+            said = f"{one!r}: {place!r}" if one in places else repr(one)
+            raise AttachError(
+                "routers",
+                f"{said} names no router",
+                "give paths of modules ('blocks.*.gate'), FoundRouters, or a mapping from paths to places from 0",
+            )
     described = [router for router in wanted if isinstance(router, FoundRouter)]
     patterns = [pattern for pattern in wanted if isinstance(pattern, str)]
     return described + find_named(model, patterns, places, found)

@@ -1,6 +1,7 @@
 """Routers that a user names: any module whose output holds logits [.., K].
 
-Names are paths of modules; `*` stands for one part of a path, `**` for any number of them.
+Names are paths of modules; `*` stands for one part of a path, `**` for any number of them. The layer is the number that
+the first `*` stands for, else the first number of the path.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from priorlang.diagnostics.suggest import closest, listing
 
 _EXPERTS = ("num_experts", "n_experts", "num_local_experts", "out_features")
 _TOP_K = ("top_k", "num_experts_per_tok")
-_WILD = {"**": r".+", "*": r"[^.]+", "?": r"[^.]"}
+_WILD = {"**": r".+", "*": r"([^.]+)", "?": r"[^.]"}
 
 
 def find_named(
@@ -37,12 +38,13 @@ def find_named(
     modules = dict(model.named_modules())
     chosen: dict[str, FoundRouter] = {}
     for pattern in patterns:
-        names = [name for name in modules if _expression(pattern).fullmatch(name)]
-        if not names:
+        matches = [match for name in modules if name and (match := _expression(pattern).fullmatch(name))]
+        if not matches:
             raise _matches_nothing(pattern, by_name, modules)
-        for name in names:
+        for match in matches:
+            name = match.string
             router = by_name.get(name) if pattern not in places else None
-            chosen[name] = router or _described(name, modules[name], pattern, places.get(pattern))
+            chosen[name] = router or _described(match, modules[name], pattern, places.get(pattern))
     return list(chosen.values())
 
 
@@ -51,15 +53,16 @@ def _expression(pattern: str) -> re.Pattern[str]:
     return re.compile("".join(_WILD.get(part) or re.escape(part) for part in parts))
 
 
-def _described(name: str, module: nn.Module, pattern: str, index: int | None) -> FoundRouter:
-    place = f"routers: {pattern!r}"
+def _described(match: re.Match[str], module: nn.Module, pattern: str, index: int | None) -> FoundRouter:
+    place, name = f"routers: {pattern!r}", match.string
     if isinstance(module, nn.ModuleList | nn.ModuleDict) or not any(True for _ in module.parameters()):
         raise AttachError(
             place,
             f"it matches {name!r}, a {type(module).__name__}, which computes no logits",
             "name the module that turns hidden states into logits, such as 'blocks.*.gate'",
         )
-    layer = layer_of(name)
+    numbers = [int(part) for part in match.groups() if part.isdecimal()]
+    layer = numbers[0] if numbers else layer_of(name)
     if layer is None:
         raise AttachError(
             place,

@@ -170,6 +170,16 @@ def test_names_and_globs(routers: object, names: list[str]) -> None:
     assert [router.layer for router in found] == [int(name.split(".")[1]) for name in names]
 
 
+def test_the_layer_is_what_the_first_wildcard_stands_for() -> None:
+    model = nn.Module()
+    model.stages = nn.ModuleList([Model(), Model()])
+    found = find_routers(model, "stages.1.blocks.*.gate")
+    assert [(router.name, router.layer) for router in found] == [
+        ("stages.1.blocks.0.gate", 0),
+        ("stages.1.blocks.1.gate", 1),
+    ]
+
+
 def test_a_known_router_keeps_its_adapter() -> None:
     assert {router.kind for router in find_routers(tiny("mixtral"), "model.layers.*.mlp.gate")} == {
         "recorded"
@@ -187,6 +197,11 @@ def test_a_known_router_keeps_its_adapter() -> None:
         (["blocks.*.gate", "blocks.0.experts.0"], "two routers, blocks.0.gate and blocks.0.experts.0"),
         ("blocks.*.experts.0", r"the prior is written for experts = 4, this router has 12"),
         ([], "no router found"),
+        (5, "routers: 5 names no router"),
+        ([None], "routers: None names no router"),
+        ("", "routers: '': no module of the model has this name"),
+        ({"blocks.*.gate": "1"}, "routers: 'blocks.*.gate': '1' names no router"),
+        ({"blocks.*.gate": -1}, "routers: 'blocks.*.gate': -1 names no router"),
     ],
 )
 def test_mistakes_are_told(routers: object, told: str) -> None:

@@ -108,6 +108,10 @@ def test_the_audit_names_every_router_with_its_gradients(whole: Path) -> None:
         assert router["gradient"]["dpsl"] > 0
         assert router["gradient"]["z_loss"] > 0
     assert audit["coefficients"]["weights"] == pytest.approx([0.1])
+    assert audit["coefficients"]["scale"] == pytest.approx(1.0)
+    assert audit["coefficients"]["regularizer_scale"] == pytest.approx(1.0)
+    assert audit["masks"]["tokens"] > 0
+    assert audit["warnings"] == audit["blocks_without_router"] == audit["leaf_modules"] == []
     assert len(audit["populations"]) == 8
     assert len({population["tokens"] for population in audit["populations"]}) == 2, "vision and language"
 
@@ -131,7 +135,9 @@ def test_the_final_model_loads_with_its_experts(whole: Path) -> None:
     assert [router.layer for router in find_routers(model)] == [0, 1, 2, 3]
     last = [row for row in rows(whole) if "deepseek_bias_range" in row][-1]
     biases = [bias_of(router) for router in find_routers(model)]
-    assert max(float(bias_K.max() - bias_K.min()) for bias_K in biases) == pytest.approx(last["deepseek_bias_range"])
+    assert max(float(bias_K.max() - bias_K.min()) for bias_K in biases) == pytest.approx(
+        last["deepseek_bias_range"]
+    )
     assert last["deepseek_bias_range"] > 0
     assert PriorTable.load(RunFolder(whole).prior_table).header.experts == 4
 

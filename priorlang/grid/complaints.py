@@ -14,7 +14,13 @@ from priorlang.training.yaml_tree import Path, SourceTree
 
 def findings_of(error: ValidationError, tree: SourceTree) -> Iterator[Finding]:
     """One finding per complaint."""
-    for complaint in error.errors(include_url=False):
+    complaints = error.errors(include_url=False)
+    for complaint in complaints:
+        if complaint["type"] == "too_short" and any(
+            _below(complaint["loc"], other["loc"]) for other in complaints
+        ):
+            # Pydantic counts the items that were sound.
+            continue
         path = _existing(complaint["loc"], tree)
         match complaint["type"]:
             case "extra_forbidden":
@@ -32,6 +38,10 @@ def findings_of(error: ValidationError, tree: SourceTree) -> Iterator[Finding]:
                 shown = "" if isinstance(given, dict | list) else f", here it is `{given}`"
                 message = f"`{key}` {reason}{shown}"
                 yield Finding("invalid-value", Severity.ERROR, message, tree.value_span(path))
+
+
+def _below(path: Path, other: Path) -> bool:
+    return len(other) > len(path) and other[: len(path)] == path
 
 
 def _unknown_key(tree: SourceTree, path: Path) -> Finding:

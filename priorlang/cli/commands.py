@@ -68,6 +68,7 @@ class _LazyGroup(click.Group):
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="priorlang", message="priorlang %(version)s")
+@click.option("--local_rank", hidden=True, expose_value=False, help="What the deepspeed launcher adds.")
 def cli() -> None:
     """Say how a mixture-of-experts model should route, and train it to.
 

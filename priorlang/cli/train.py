@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -59,9 +60,10 @@ def command(
     if distributed_by_launcher():
         processes = world_size()
     data: DataRoom | None = None
+    folder: Path | None = None
     try:
         if resume is not None:
-            run = _resumed(Path(resume), file, settings)
+            run = folder = _resumed(Path(resume), file, settings)
             processes = processes or _recorded_processes(run)
         else:
             assert file is not None
@@ -70,6 +72,7 @@ def command(
                 _refuse_output(plan.output_dir)
                 _forecast(plan, tables, processes or 1, resolved=resolved)
                 return
+            folder = plan.output_dir
             run, data = _begun(plan, tables, resolved, processes or 1)
         _train(run, processes or 1, data, quiet=quiet)
     except PriorError as error:
@@ -79,8 +82,7 @@ def command(
     except DpslError as error:
         _fail_engine(error)
     except KeyboardInterrupt:
-        click.echo("interrupted; `--resume` continues from the last checkpoint", err=True)
-        sys.exit(USAGE)
+        _tell_interrupted(folder)
 
 
 def _read(file: str, settings: tuple[str, ...]) -> tuple[TrainingPlan, Tables, str]:
@@ -174,8 +176,24 @@ def _train(run: Path, processes: int, data: DataRoom | None, *, quiet: bool) -> 
 
 
 def _fail_engine(error: Exception) -> NoReturn:
+    from dpsl.train.faults import LostProcessError, MachineError
     from dpsl.train.launch import LaunchError
     from dpsl.train.run_folder import RunFolderError
 
-    click.echo(f"error: {error}", err=True)
-    sys.exit(USAGE if isinstance(error, LaunchError | RunFolderError) else FINDINGS)
+    if not isinstance(error, LostProcessError):
+        click.echo(f"error: {error}", err=True)
+    # What a failed run holds, engine and model, is let go while there is still an interpreter.
+    traceback.clear_frames(error.__traceback__)
+    outer = LaunchError | RunFolderError | MachineError | LostProcessError
+    sys.exit(USAGE if isinstance(error, outer) else FINDINGS)
+
+
+def _tell_interrupted(folder: Path | None) -> NoReturn:
+    from dpsl.train.faults import interruption
+    from dpsl.train.processes import rank
+
+    if rank() == 0:
+        click.echo(f"\n{interruption(folder)}", err=True)
+    sys.stderr.flush()
+    # At once: an engine that is taken apart half-way through a step complains at length.
+    os._exit(USAGE)

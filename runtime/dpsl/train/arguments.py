@@ -78,6 +78,7 @@ def training_arguments(stage: StagePlan, folder: Path) -> TrainingArguments:
         f"{checkpointing}_kwargs": {"use_reentrant": False},
         "report_to": list(stage.report_to) or "none",
         "logging_strategy": "steps",
+        "logging_nan_inf_filter": False,
         "save_strategy": "steps",
         "eval_strategy": "no",
         "remove_unused_columns": False,

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
+import signal
 import sys
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from dpsl.errors import DpslError
+from dpsl.train.faults import how_to_resume
 from dpsl.train.processes import distributed_by_launcher
 
 if TYPE_CHECKING:
@@ -39,10 +43,12 @@ def launch(run: Path, processes: int = 1, *, quiet: bool = False, data: DataRoom
 
 
 def _under_torchrun(run: Path, processes: int, quiet: bool) -> None:
-    """Torchrun through its Python interface: a failed worker becomes one message, not torchrun's traceback."""
+    """Torchrun through its Python interface: a failed worker becomes one message, not torchrun's own."""
+    from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
+    logging.disable(logging.CRITICAL)
     config = LaunchConfig(
         min_nodes=1,
         max_nodes=1,
@@ -56,10 +62,35 @@ def _under_torchrun(run: Path, processes: int, quiet: bool) -> None:
     options = ["--quiet"] if quiet else []
     try:
         elastic_launch(config, sys.executable)("-m", "dpsl.train.worker", str(run), *options)
+    except SignalException as interrupted:
+        raise KeyboardInterrupt from interrupted
     except ChildFailedError as error:
-        rank, failure = error.get_first_failure()
-        raise LaunchError(
-            f"process {rank} of {processes}",
-            f"ended with exit code {failure.exitcode}",
-            f"see its message above; `--resume {run}` continues from the last checkpoint",
-        ) from None
+        exits = {rank: failure.exitcode for rank, failure in error.failures.items()}
+    else:
+        return
+    finally:
+        logging.disable(logging.NOTSET)
+    _tell(exits, processes, run)
+
+
+def _tell(exits: Mapping[int, int], processes: int, run: Path) -> NoReturn:
+    """End as the first process that failed by itself; of one that was killed, speak for it.
+
+    Args:
+        exits: rank → exit code, negative for a signal.
+        processes: how many there were.
+        run: the run folder.
+
+    Raises:
+        LaunchError: a process was killed.
+    """
+    from dpsl.train.worker import LOST
+
+    own = {rank: code for rank, code in exits.items() if code != LOST} or dict(exits)
+    rank, code = min(own.items(), key=lambda item: (item[1] >= 0, item[0]))
+    if code > 0 and code != LOST:
+        sys.exit(code)
+    reason = "lost the others" if code == LOST else f"was killed by {signal.Signals(-code).name}"
+    if code == -signal.SIGKILL:
+        reason += ", as the kernel does when memory runs out"
+    raise LaunchError(f"process {rank} of {processes}", reason, how_to_resume(run))

@@ -78,11 +78,15 @@ class StageFolder:
         found = self.path.glob(f"checkpoint-*/{COMPLETE}")
         return sorted(int(marker.parent.name.removeprefix("checkpoint-")) for marker in found)
 
-    def complete_checkpoint(self, step: int, keep: int) -> None:
-        """Mark a checkpoint complete, and delete all but the last `keep`."""
-        write_json(self.checkpoint(step) / COMPLETE, {"step": step})
+    def complete_checkpoint(self, step: int, keep: int, **written_under: Any) -> None:
+        """Mark a checkpoint complete, with what it was written under, and delete all but the last `keep`."""
+        write_json(self.checkpoint(step) / COMPLETE, {"step": step, **written_under})
         for old in self.checkpoints()[:-keep]:
             self._drop(old)
+
+    def written_under(self, step: int) -> dict[str, Any]:
+        """What a complete checkpoint was written under."""
+        return dict(json.loads((self.checkpoint(step) / COMPLETE).read_text(encoding="utf-8")))
 
     def drop_unfinished(self) -> None:
         """Delete what a kill left half-written."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -10,12 +11,17 @@ import torch
 from torch import Tensor, nn
 from transformers import PrinterCallback, Trainer
 
+from dpsl.errors import DpslError
 from dpsl.shaper import Shaper
 from dpsl.tokens import TOKEN_ATTRIBUTES
 from dpsl.train.processes import barrier, gather_sum
 from dpsl.train.run_folder import StageFolder
 from dpsl.train.shaped_trainer import ShapingMixin
 from dpsl.train.window import save_window
+
+
+class TrainingError(DpslError):
+    """Training has come to nothing."""
 
 
 class StageTrainer(ShapingMixin, Trainer):  # type: ignore[misc]
@@ -120,6 +126,8 @@ class StageTrainer(ShapingMixin, Trainer):  # type: ignore[misc]
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Pass a row on, with the routers' metrics, and complete the run's own."""
         training = "loss" in logs
+        if training:
+            self._refuse_loss(logs["loss"])
         super().log(logs, start_time)
         if not training:
             return
@@ -131,6 +139,19 @@ class StageTrainer(ShapingMixin, Trainer):  # type: ignore[misc]
             row["tokens_per_second"] = float(tokens) / max(seconds, 1e-9)
         self._on_row({**row, **self._routing})
         self._tokens, self._since = 0, time.perf_counter()
+
+    def _refuse_loss(self, loss: float) -> None:
+        """Stop where training has come to nothing, before a checkpoint of it is written."""
+        if math.isfinite(loss):
+            return
+        kept = self._folder.checkpoints()
+        last = f"the last checkpoint is of step {kept[-1]}" if kept else "there is no checkpoint yet"
+        raise TrainingError(
+            f"{self._folder.path}, step {self.state.global_step}",
+            f"the loss is {loss}, here or in a step since the last row; {last}",
+            "a resumed run would come here again: begin a new one with a lower learning_rate, a longer warm-up, "
+            "or bf16 in place of fp16",
+        )
 
     def gathered_state(self) -> dict[str, Any] | None:
         """The whole weights on rank 0 where ZeRO-3 has sharded them; None where the model has them itself."""
@@ -149,8 +170,12 @@ class StageTrainer(ShapingMixin, Trainer):  # type: ignore[misc]
             for terms in self.router_terms:
                 if isinstance(terms, Shaper):
                     save_window(terms, self._folder.checkpoint(self.state.global_step))
-            self._folder.complete_checkpoint(self.state.global_step, self._keep)
+            self._folder.complete_checkpoint(self.state.global_step, self._keep, prior=self._prior())
         barrier()
+
+    def _prior(self) -> str | None:
+        """The normal form of the prior that shapes."""
+        return next((t.table.header.normal_form for t in self.router_terms if isinstance(t, Shaper)), None)
 
 
 def _move_to_group(optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter], rate: float) -> None:

@@ -13,6 +13,7 @@ import gc
 import json
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dpsl.errors import DpslError
+from dpsl.train.faults import LostProcessError, MachineError, told_faults
 from dpsl.train.processes import barrier, end_with_parent, first_on_main, prepare_process, rank, world_size
 from dpsl.train.run_folder import RunFolder, RunFolderError, open_run_folder, replacing, write_json
 from priorlang.table.prior_table import PriorTable
@@ -28,6 +30,9 @@ from priorlang.training.plan import StagePlan, TrainingPlan
 
 if TYPE_CHECKING:
     from dpsl.train.stage_data import DataRoom
+
+FINDINGS, USAGE, LOST = 1, 2, 75
+"""Exit codes: the user's mistake, the machine's fault, and another process's end, of which that process speaks."""
 
 
 def train_run(path: Path, *, quiet: bool = False, data: DataRoom | None = None) -> None:
@@ -48,9 +53,10 @@ def train_run(path: Path, *, quiet: bool = False, data: DataRoom | None = None) 
     from dpsl.train.stage_data import DataRoom
 
     run = open_run_folder(path)
+    check_processes(run)
     plan = TrainingPlan.model_validate_json(run.plan.read_text(encoding="utf-8"))
     console = Console(quiet=quiet)
-    with ExitStack() as held:
+    with told_faults(run), ExitStack() as held:
         if rank() == 0:
             held.enter_context(run.locked())
             _clean_up(run, plan)
@@ -107,31 +113,51 @@ def table_of(run: RunFolder, stage: StagePlan) -> PriorTable | None:
 
 def _clean_up(run: RunFolder, plan: TrainingPlan) -> None:
     """Drop what a kill left half-done, and what will be done again."""
-    check_processes(run)
     names = [stage.name for stage in plan.stages]
     for name in names:
         run.stage(name).drop_unfinished()
     current = next((name for name in names if not run.stage(name).done), None)
     if current is not None:
         checkpoints = run.stage(current).checkpoints()
+        if checkpoints:
+            _check_prior(run, next(stage for stage in plan.stages if stage.name == current), checkpoints[-1])
         run.rewind_metrics(names, current, checkpoints[-1] if checkpoints else 0)
+
+
+def _check_prior(run: RunFolder, stage: StagePlan, step: int) -> None:
+    """Refuse to go on under another prior than a checkpoint's.
+
+    Raises:
+        RunFolderError: the run's prior is not the one that the checkpoint was written under.
+    """
+    table, folder = table_of(run, stage), run.stage(stage.name)
+    known = folder.written_under(step).get("prior")
+    if known is not None and table is not None and table.header.normal_form != known:
+        raise RunFolderError(
+            str(folder.checkpoint(step)),
+            "it was written under another prior than the run's prior.safetensors holds now",
+            "put the file back as it was, or begin a new run with the new prior",
+        )
 
 
 def check_processes(run: RunFolder) -> None:
     """Refuse to go on with another number of processes than the run began with; note it where it begins.
 
     Raises:
-        RunFolderError: the numbers differ.
+        RunFolderError: the numbers differ. Ranks other than 0 leave without a word.
     """
     environment = json.loads(run.environment.read_text(encoding="utf-8")) if run.environment.is_file() else {}
-    known = environment.setdefault("processes", world_size())
+    known = environment.get("processes", world_size())
     if known != world_size():
+        if rank() != 0:
+            sys.exit(USAGE)
         raise RunFolderError(
             str(run.path),
             f"the run began with {known} process(es) and DeepSpeed's checkpoints only fit as many, not {world_size()}",
             f"resume with `--processes {known}`",
         )
-    write_json(run.environment, environment)
+    if rank() == 0 and "processes" not in environment:
+        write_json(run.environment, {**environment, "processes": known})
 
 
 def _join() -> None:
@@ -163,11 +189,15 @@ def main() -> None:
     parser.add_argument("--quiet", action="store_true")
     arguments = parser.parse_args()
     end_with_parent()
+    # The launcher is interrupted too, and speaks for all.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         train_run(arguments.run, quiet=arguments.quiet)
+    except LostProcessError:
+        os._exit(LOST)
     except DpslError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)  # noqa: T201  (the only voice of a rank)
-        os._exit(1)
+        os._exit(USAGE if isinstance(error, RunFolderError | MachineError) else FINDINGS)
 
 
 if __name__ == "__main__":

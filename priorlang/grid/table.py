@@ -19,7 +19,8 @@ NOTHING = "–"
 def render(document: Document) -> str:
     """Means with their spread, then the differences to the reference, then what the numbers do not say."""
     parts = [*_means(document), *_differences(document), *_search(document), *_failed(document)]
-    return "\n\n".join([*parts, "\n".join(f"- {note}" for note in _notes(document))]) + "\n"
+    notes = "\n".join(f"- {note}" for note in _notes(document))
+    return "\n\n".join([*parts, "What the numbers do not say:", notes]) + "\n"
 
 
 def _means(document: Document) -> Iterator[str]:
@@ -42,7 +43,11 @@ def _differences(document: Document) -> Iterator[str]:
             if row.variant != reference and (found := row.difference[metric.name])
         ]
         if rows:
-            way = {"higher": "more wins", "lower": "less wins", None: "wins: higher"}[metric.wins]
+            way = {
+                "higher": "higher wins",
+                "lower": "lower wins",
+                None: "neither way is better; wins count higher",
+            }[metric.wins]
             yield f"{metric.title}, minus {reference} on the same seed ({way}):"
             yield markdown(["variant", "n", "difference ± SE", f"{CONFIDENCE:.0%} interval", "wins"], rows)
 
@@ -94,8 +99,8 @@ def _notes(document: Document) -> Iterator[str]:
     waiting = sum(status.state == "waiting" for row in document.rows for status in row.cells.values())
     if waiting:
         yield f"{waiting} cells have not run yet."
-    counts = {found.n for row in document.rows for found in row.difference.values() if found}
-    least = min(counts, default=0)
+    compared = [found for row in document.rows for found in row.difference.values() if found]
+    least = min((found.n for found in compared), default=0)
     if least == 1:
         yield "n = 1: one seed has no spread, and a difference on it shows nothing about the next."
     elif 0 < least < FEW:
@@ -104,8 +109,8 @@ def _notes(document: Document) -> Iterator[str]:
             f"n = {least}: an interval of {least} seeds says little. It is Student's t with {least - 1} degree{'s' * (least > 2)} of freedom, "
             f"{factor:.1f} standard errors to each side, and takes the differences for draws of a normal distribution."
         )
-    intervals = sum(found is not None for row in document.rows for found in row.difference.values())
-    if counts - {1} and intervals > 1:
+    intervals = sum(found.low is not None for found in compared)
+    if intervals > 1:
         yield (
             f"{intervals} intervals at {CONFIDENCE:.0%} each: where no variant differed at all, about "
             f"{intervals * (1 - CONFIDENCE):.1f} of them would miss zero by chance."

@@ -113,7 +113,7 @@ def _clear(folder: Path) -> None:
 
 def main() -> None:
     """The command line of a job's process."""
-    end_with_parent()
+    end_with(int(sys.argv[2]))
     # A launcher's variables would make every job one of its ranks.
     prepare_process()
     try:
@@ -123,6 +123,13 @@ def main() -> None:
         os._exit(1)
     except PriorError as error:
         _say("\n".join(f"error: {finding.message}" for finding in error.findings))
+        os._exit(1)
+
+
+def end_with(parent: int) -> None:
+    """End this process when its parent dies, or now where it has died while this one started."""
+    end_with_parent()
+    if os.getppid() != parent:
         os._exit(1)
 
 

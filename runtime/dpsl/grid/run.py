@@ -82,7 +82,7 @@ class GridRun:
         if not cells:
             return
         self._train(selected(cells, self.only, None))
-        done = {job.folder: is_done(job) for job in self._jobs(cells)}
+        done = {job.folder: is_done(job, self.output) for job in self._jobs(cells)}
         self._chosen = choices(self.grid.plan, cells, done)
         for name, choice in self._chosen.items():
             if choice.best is not None:
@@ -126,7 +126,9 @@ class GridRun:
 
     def _status(self, job: Job) -> Status:
         error = self._errors.get(job.folder)
-        return Status("failed", error) if error else Status("done" if is_done(job) else "waiting")
+        return (
+            Status("failed", error) if error else Status("done" if is_done(job, self.output) else "waiting")
+        )
 
 
 def _once(jobs: Sequence[Job]) -> list[str]:

@@ -15,12 +15,14 @@ from typing import IO
 
 from dpsl.errors import DpslError
 from dpsl.grid.job import JobFile
-from dpsl.grid.take_over import finished_stages, noted_keys
+from dpsl.grid.take_over import finished_stages, most_finished, noted_keys
 from dpsl.train.run_folder import RunFolder, open_run_folder, write_json
 from priorlang.grid.jobs import Job
 from priorlang.training.differences import differences
 from priorlang.training.plan import TrainingPlan
 
+JOB = ("-m", "dpsl.grid.job")
+"""What Python runs for a job, with its file as the argument."""
 POLL_S = 0.2
 LAUNCHER = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
@@ -81,7 +83,7 @@ def run_jobs(
                 if job.after and before is None:
                     continue
                 if before is None or not before.error:
-                    if is_done(job):
+                    if is_done(job, output):
                         waiting.remove(job)
                         ended(Outcome(job))
                     elif len(running) < slots:
@@ -98,11 +100,14 @@ def run_jobs(
     return [outcomes[id(job)] for job in jobs]
 
 
-def is_done(job: Job) -> bool:
-    """Whether nothing is left to do for a job."""
+def is_done(job: Job, output: Path) -> bool:
+    """Whether nothing is left to do for a job: for shared stages, whether any run of the grid has them."""
+    if job.cell is None:
+        names = [stage.name for stage in job.plan.stages]
+        return most_finished(dict(zip(names, job.keys, strict=True)), output)[0] == len(names)
     run = RunFolder(job.folder)
-    complete = run.plan.is_file() and finished_stages(job.folder) == len(job.keys) and run.model.is_dir()
-    return complete and (job.cell is None or run.report.is_file())
+    begun = run.plan.is_file() and finished_stages(job.folder) == len(job.keys)
+    return begun and run.model.is_dir() and run.report.is_file()
 
 
 def refuse_changed(jobs: Iterable[Job]) -> None:
@@ -138,7 +143,7 @@ def _start(job: Job, output: Path, processes: int) -> _Running:
     write_json(base.with_name(base.name + ".json"), file.to_json())
     log = base.with_name(base.name + ".log").open("wb")
     environment = {name: value for name, value in os.environ.items() if name not in LAUNCHER}
-    command = [sys.executable, "-m", "dpsl.grid.job", str(base) + ".json"]
+    command = [sys.executable, *JOB, str(base) + ".json", str(os.getpid())]
     process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
     return _Running(job, process, log, time.monotonic())
 

@@ -57,11 +57,8 @@ def take_over(run: RunFolder, output: Path) -> list[str]:
     names, there = list(keys), finished_stages(run.path)
     if there == len(names) or run.stage(names[there]).checkpoints():
         return []
-    best, source = there, None
-    for other in runs_below(output):
-        if other != run.path and (count := _same_and_done(keys, other)) > best:
-            best, source = count, other
-    if source is None:
+    best, source = most_finished(keys, output)
+    if source is None or best <= there:
         return []
     taken = names[there:best]
     _rows(run, RunFolder(source), names[:best])
@@ -73,6 +70,15 @@ def take_over(run: RunFolder, output: Path) -> list[str]:
     trained = {name: origin.get(name, str(source.relative_to(output))) for name in taken}
     write_json(run.environment, {**environment, TAKEN: {**environment.get(TAKEN, {}), **trained}})
     return taken
+
+
+def most_finished(keys: dict[str, str], output: Path) -> tuple[int, Path | None]:
+    """How many of these stages a run of the grid has at most, from the first on, and which."""
+    best: tuple[int, Path | None] = (0, None)
+    for other in runs_below(output):
+        if (count := _same_and_done(keys, other)) > best[0]:
+            best = count, other
+    return best
 
 
 def runs_below(output: Path) -> Iterator[Path]:

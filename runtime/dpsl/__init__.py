@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from dpsl.registration import announce
 
 if TYPE_CHECKING:
+    from dpsl.audit import Audit, audit_lines
     from dpsl.loss import dirichlet_prior_shaping_loss
     from dpsl.module import DirichletPriorShaping
     from dpsl.routers.blocks import moe_blocks_without_router
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from priorlang.routing.statistics import RoutingStatistics
 
 _HOMES = {
+    "Audit": "dpsl.audit",
+    "audit_lines": "dpsl.audit",
     "DirichletPriorShaping": "dpsl.module",
     "RoutingStatistics": "priorlang.routing.statistics",
     "Shaper": "dpsl.shaper",
@@ -41,12 +44,14 @@ _HOMES = {
 }
 
 __all__ = [
+    "Audit",
     "DirichletPriorShaping",
     "RoutingStatistics",
     "Shaper",
     "ShapingMixin",
     "TokenCollator",
     "attach",
+    "audit_lines",
     "dirichlet_prior_shaping_loss",
     "expand_codes",
     "load_model",

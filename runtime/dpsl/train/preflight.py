@@ -18,8 +18,8 @@ from torch import nn
 from dpsl.errors import DpslError
 from dpsl.routers.find import find_routers
 from dpsl.shaping.matching import match_routers
+from dpsl.text_table import format_table, number
 from dpsl.train.arguments import planned_steps, training_arguments
-from dpsl.train.console import format_table, number
 from dpsl.train.data import count_tokens
 from dpsl.train.models import ModelError, class_and_config, load_processor, vision_tower
 from dpsl.train.parts import router_parameters, train_only

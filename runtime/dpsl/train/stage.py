@@ -10,12 +10,13 @@ from typing import Any
 import torch
 from torch import nn
 
+from dpsl.audit import Audit, audit_lines
 from dpsl.regularizers import Regularizers, attach_regularizers
 from dpsl.shaper import attach
+from dpsl.text_table import number
 from dpsl.train.arguments import training_arguments, zero_stage
-from dpsl.train.audit import Audit, print_audit
 from dpsl.train.callbacks import EvaluationCallback, FlowCallback, ProgressCallback
-from dpsl.train.console import Console, number
+from dpsl.train.console import Console
 from dpsl.train.described import in_evaluation
 from dpsl.train.image_labels import ImageLabelModel
 from dpsl.train.image_parts import run_image_parts_always
@@ -177,8 +178,9 @@ def _trainer(
         data_collator=data.collate,
         callbacks=[FlowCallback(), ProgressCallback(console, stage.name)],
     )
-    if shaper is not None and (stage.shape or regularizers is not None) and not folder.checkpoints():
-        audit = Audit(shaper, regularizers, shapes=stage.shape, total=given.shaped_total)
+    shapes = shaper is not None and stage.shape
+    if (shapes or regularizers is not None) and not folder.checkpoints():
+        audit = Audit(model, shaper, regularizers, total=given.shaped_total)
         trainer.after_first_micro_step = partial(_audit, given, trainer, audit, console)
     if stage.eval_steps is not None and data.held_out:
         evaluate = partial(_evaluate, given, trainer, data, regularizers)
@@ -187,13 +189,14 @@ def _trainer(
 
 
 def _audit(
-    given: StageInput, trainer: StageTrainer, audit: Audit, console: Console, inputs: dict[str, Any]
+    given: StageInput, trainer: StageTrainer, audit: Audit, console: Console, _inputs: dict[str, Any]
 ) -> None:
     optimizer = getattr(trainer.model_wrapped, "optimizer", None)
     loss_scale = float(getattr(optimizer, "loss_scale", 1.0)) if given.plan.fp16 else 1.0
-    result = audit.finish(inputs, given.plan.gradient_accumulation_steps, loss_scale)
+    result = audit.finish(given.plan.gradient_accumulation_steps, loss_scale=loss_scale)
     first_on_main(lambda: _save_audit(given, {"stage": given.plan.name, **result}))
-    print_audit(console, result)
+    for line in audit_lines(result):
+        console.line(line)
 
 
 def _save_audit(given: StageInput, result: dict[str, Any]) -> None:

@@ -108,6 +108,10 @@ def test_the_audit_names_every_router_with_its_gradients(whole: Path) -> None:
         assert router["gradient"]["dpsl"] > 0
         assert router["gradient"]["z_loss"] > 0
     assert audit["coefficients"]["weights"] == pytest.approx([0.1])
+    assert audit["coefficients"]["scale"] == pytest.approx(1.0)
+    assert audit["coefficients"]["regularizer_scale"] == pytest.approx(1.0)
+    assert audit["masks"]["tokens"] > 0
+    assert audit["warnings"] == audit["blocks_without_router"] == audit["leaf_modules"] == []
     assert len(audit["populations"]) == 8
     assert len({population["tokens"] for population in audit["populations"]}) == 2, "vision and language"
 

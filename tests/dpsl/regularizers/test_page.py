@@ -15,7 +15,7 @@ from tests.dpsl.tiny_models import batch, tiny
 
 PAGE = (Path(__file__).parents[3] / "docs/regularizers.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
-YAML = [text for language, text in BLOCKS if language == "yaml"]
+YAML = [text for language, text in BLOCKS if language == "yml"]
 (PYTHON,) = [text for language, text in BLOCKS if language == "python"]
 PRIOR = """\
 priorlang 1

@@ -207,12 +207,16 @@ class Shaper:
         """Remember the tokens of a checkpoint."""
         self._memory.load_state_dict(state, next(self.routers[0].module.parameters()).device)
 
-    def bytes_exchanged(self) -> int:
+    def bytes_exchanged(self, ranks: int | None = None) -> int:
         """Bytes that each rank puts into all-reduces for one forward pass: the histograms and their ends.
 
         Exact ranks have none: there every rank gathers the ℓ of all, experts × tokens × 4 bytes a layer.
+
+        Args:
+            ranks: how many there would be; None: those there are.
         """
-        if not self._shaping or self._loss.ranks == "sort" or self._loss.group() is None:
+        together = ranks > 1 if ranks is not None else self._loss.group() is not None
+        if not self._shaping or self._loss.ranks == "sort" or self._loss.scope == "micro" or not together:
             return 0
         populations = self._loss.layout.populations
         return (populations + 1) * self.table.header.experts * (BINS + 2) * _WORD if populations else 0

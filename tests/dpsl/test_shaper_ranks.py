@@ -36,6 +36,7 @@ def _shaped(
     return model, {
         "bytes": shaper.bytes_exchanged(),
         "sent": sum(sent),
+        "collectives": len(sent),
         "metrics": shaper.metrics(across_ranks=True),
         "tokens": shaper.statistics().tokens.tolist(),
         "bins": torch.from_numpy(shaper.statistics().bins),
@@ -82,6 +83,7 @@ def test_two_ranks_are_one_batch(tmp_path: Path, ranks: str, recomputed: bool) -
         assert torch.allclose(gradient, layer.weight.grad, rtol=1e-5, atol=1e-8)
     if ranks == "histogram":
         assert found["bytes"] == pytest.approx(found["sent"], rel=0.01)
+        assert found["collectives"] == 3, "ends, counts and sums, of all layers at once"
     assert whole["bytes"] == 0
     assert found["metrics"] == pytest.approx(whole["metrics"], rel=1e-5)
     assert found["tokens"] == whole["tokens"]

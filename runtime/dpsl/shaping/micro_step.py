@@ -72,7 +72,10 @@ class MicroStep:
 
     def distance(self, layer: int, logits_NK: Tensor) -> float:
         """How far logits are from those that this micro-step saw in a layer."""
-        return float((self._fingerprint[layer] - logits_NK[:FINGERPRINT_ROWS]).abs().max())
+        here_NK = logits_NK[:FINGERPRINT_ROWS]
+        # Experts that are barred have logits of −∞ in both.
+        same_NK = self._fingerprint[layer] == here_NK
+        return float((self._fingerprint[layer] - here_NK).masked_fill(same_NK, 0.0).abs().max())
 
     def bind(self, loss: Tensor, factor: float) -> None:
         """Take the scale from the gradient that will arrive at `loss`; a later binding replaces this one."""

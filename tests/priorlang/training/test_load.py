@@ -153,7 +153,12 @@ def test_every_mistake_is_told_at_once_with_its_place(folder: Path) -> None:
     ("old", "new", "name", "words"),
     [
         ("experts: 4", "experts: 2, top_k: 3", "duplicate-key", "top_k"),
-        ("experts: 4, top_k: 2", "experts: 2, top_k: 3", "invalid-value", "`top_k` is 3: a token can go to 1 up to 2 experts"),
+        (
+            "experts: 4, top_k: 2",
+            "experts: 2, top_k: 3",
+            "invalid-value",
+            "`top_k` is 3: a token can go to 1 up to 2 experts",
+        ),
         ("prior: modality.prior", "prior: modalty.prior", "missing-file", "modalty.prior"),
         ("prior: modality.prior\n", "", "missing-key", "no `prior:`"),
         ("path: data.json", "path: dat.json", "missing-file", "dat.json"),

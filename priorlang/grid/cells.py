@@ -117,7 +117,7 @@ def _plan(
             if path.startswith(PRIOR_PARAMETER)
         },
     }
-    settings = {**grid.plan.set, **variant.set}
+    settings = {**_inserted(grid, name, variant, base), **grid.plan.set, **variant.set}
     settings |= {path: value for path, value in more.items() if not path.startswith(PRIOR_PARAMETER)}
     prior = variant.prior or base.plan.prior
     if parameters and prior is None:
@@ -131,6 +131,21 @@ def _plan(
     settings |= dict.fromkeys(_seed_places(base, settings) if places is None else places, seed)
     plan = _read(grid, name, settings).plan
     return plan.model_copy(update={"output_dir": folder, "stages": _through(grid, name, plan.stages)})
+
+
+def _inserted(grid: LoadedGrid, name: str, variant: Combined, base: LoadedPlan) -> dict[str, Any]:
+    """The training file's stages with those of the variant among them; nothing where it has none."""
+    if not variant.insert_after:
+        return {}
+    stages = []
+    known = [stage.name for stage in base.plan.stages]
+    for follows in variant.insert_after:
+        if follows not in known:
+            message = f"variant `{name}`: there is no stage `{follows}` to insert stages after; there are {listing(known)}"
+            raise PriorError([_finding(grid, "unknown-name", message, name, "insert_after", follows)])
+    for entry in base.tree.root.get("stages", [{"name": "train"}]):
+        stages += [entry, *variant.insert_after.get(entry["name"], ())]
+    return {"stages": stages}
 
 
 def _through(grid: LoadedGrid, name: str, stages: tuple[StagePlan, ...]) -> tuple[StagePlan, ...]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from priorlang.diagnostics.human import counted
 from priorlang.grid.cells import reported_cells, search_cells, selected
 from priorlang.grid.jobs import Job, jobs_of, same_cells
 from priorlang.grid.load import LoadedGrid
@@ -46,8 +47,8 @@ def _jobs(jobs: Sequence[Job]) -> list[str]:
         {job.cell.seed for job in cells if job.cell},
     )
     lines = [
-        f"{_count(len(cells), 'cell')} ({_count(len(variants), 'variant')}, {_count(len(seeds), 'seed')}), {done} done; "
-        f"{_count(trained, 'stage')} to train, {alone} if no cell shared any"
+        f"{counted(len(cells), 'cell')} ({counted(len(variants), 'variant')}, {counted(len(seeds), 'seed')}), {done} done; "
+        f"{counted(trained, 'stage')} to train, {alone} if no cell shared any"
     ]
     for job in shared:
         steps = ", ".join(_steps(job.plan.stage(name)) for name in job.own_stages)
@@ -70,7 +71,3 @@ def _steps(stage: StagePlan) -> str:
     amount = f"{stage.max_steps} steps" if stage.max_steps > 0 else f"{stage.num_train_epochs:g} epochs"
     kind = " · shaped" if stage.shape else " · experts" if stage.moe else ""
     return f"{stage.name} ({amount}{kind})"
-
-
-def _count(number: int, word: str) -> str:
-    return f"{number} {word}{'s' * (number != 1)}"

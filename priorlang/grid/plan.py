@@ -65,6 +65,8 @@ class Variant(Strict):
 
     set: dict[str, Any] = Field(default_factory=dict)
     """Dotted paths into the training file and their values, as for `--set`."""
+    insert_after: dict[str, tuple[dict[str, Any], ...]] = Field(default_factory=dict)
+    """Stages that this variant trains beside the file's, by the stage they follow, as the branches of Branch-Train-MiX."""
     prior: Path | None = None
     """Another prior file, relative to the grid file."""
     parameters: dict[str, int | float] = Field(default_factory=dict)
@@ -156,6 +158,11 @@ class Combined(NamedTuple):
     def set(self) -> dict[str, Any]:
         """What all of them set."""
         return {path: value for part in self.parts for path, value in part.set.items()}
+
+    @property
+    def insert_after(self) -> dict[str, tuple[dict[str, Any], ...]]:
+        """The stages that follow others."""
+        return {name: stages for part in self.parts for name, stages in part.insert_after.items()}
 
     @property
     def parameters(self) -> dict[str, int | float]:

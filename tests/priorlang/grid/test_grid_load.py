@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,9 +10,11 @@ from grid_files import GRID, write_grid
 
 from priorlang.diagnostics.finding import Finding, PriorError
 from priorlang.grid.cells import reported_cells, search_cells
-from priorlang.grid.forecast import first_settings
+from priorlang.grid.forecast import first_settings, forecast
 from priorlang.grid.load import read_grid
 
+ROOT = Path(__file__).parents[3]
+EXAMPLES = sorted((ROOT / "examples/digits/grids").glob("*.yaml"))
 SEARCH = "search: {metric: eval_loss, seeds: [9], settings: 2}\n"
 SEARCHED = """\
 base: train.yaml
@@ -156,3 +159,37 @@ def test_crossing_too_much_is_an_error(tmp_path: Path) -> None:
         read_grid(
             write_grid(tmp_path, f"base: train.yaml\noutput_dir: out\nvary: [{', '.join([axis] * 4)}]\n")
         )
+
+
+def test_stages_are_inserted_where_a_variant_asks(tmp_path: Path) -> None:
+    branch = "{name: branch, start_from: dense, max_steps: 1}"
+    text = GRID.replace(
+        "dpsl:", f"dpsl: {{insert_after: {{dense: [{branch}]}}, set: {{stages.branch.seed: 5}}}}"
+    )
+    cells = reported_cells(
+        read_grid(write_grid(tmp_path, text + "seed_places: [stages.shaped.seed]\n")), {}, tmp_path / "priors"
+    )
+    assert [stage.name for stage in cells[1].plan.stages] == [
+        "projector",
+        "dense",
+        "branch",
+        "shaped",
+        "finetune",
+    ]
+    assert cells[1].plan.stage("branch").seed == 5
+    assert "branch" not in [stage.name for stage in cells[0].plan.stages]
+    found = finding(tmp_path, text.replace("{dense: [", "{dens: ["))
+    assert "there is no stage `dens` to insert stages after" in found.message
+    assert found.span.start.line == 5
+
+
+@pytest.mark.parametrize("name", [file.stem for file in EXAMPLES])
+def test_the_examples_make_sound_training_files(name: str, digits_data: Path, tmp_path: Path) -> None:
+    """On data of forty scans, in a copy of the example."""
+    example = tmp_path / "examples" / "digits"
+    shutil.copytree(ROOT / "examples/digits", example, ignore=shutil.ignore_patterns("data"))
+    (tmp_path / "specs").symlink_to(ROOT / "specs")
+    (example / "data").symlink_to(digits_data)
+    shown = forecast(read_grid(example / "grids" / f"{name}.yaml"), tmp_path / "priors", (), None, 1)
+    assert "once for" in shown
+    assert "train exactly the same" not in shown

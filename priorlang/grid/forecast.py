@@ -21,11 +21,11 @@ def forecast(grid: LoadedGrid, priors: Path, only: Sequence[str], seeds: int | N
     """
     plan = grid.plan
     lines = []
-    searching = jobs_of(selected(search_cells(grid, priors), only, None), plan.output_dir, processes)
+    searching = jobs_of(selected(search_cells(grid, priors), only, None), plan.shared, processes)
     if searching and plan.search is not None:
         lines += [f"to choose settings by {plan.search.metric.name}:", *_jobs(searching), ""]
     cells = selected(reported_cells(grid, first_settings(grid), priors), only, seeds)
-    jobs = jobs_of(cells, plan.output_dir, processes)
+    jobs = jobs_of(cells, plan.shared, processes)
     lines += _jobs(jobs)
     lines += [f"the same: {', '.join(names)} train exactly the same" for names in same_cells(jobs)]
     return "\n".join([*lines, "", *_variants(jobs), f"output: {plan.output_dir}"])

@@ -46,12 +46,12 @@ class Job:
         return tuple(stage.name for stage in self.plan.stages[taken:])
 
 
-def jobs_of(cells: Sequence[Cell], output: Path, processes: int = 1) -> list[Job]:
+def jobs_of(cells: Sequence[Cell], shared: Path, processes: int = 1) -> list[Job]:
     """The jobs for some cells, each after the one it goes on from.
 
     Args:
         cells: what is to be trained.
-        output: the folder of the grid.
+        shared: the folder of shared stages.
         processes: ranks of each run.
 
     Raises:
@@ -70,7 +70,7 @@ def jobs_of(cells: Sequence[Cell], output: Path, processes: int = 1) -> list[Job
                 break
             last = chain[taken - 1]
             if last not in jobs:
-                jobs[last] = _shared(cell, chain[:taken], count, before, output)
+                jobs[last] = _shared(cell, chain[:taken], count, before, shared)
                 found.append(jobs[last])
             before = jobs[last]
         found.append(Job(cell.name, cell.plan, chain, 1, before, cell))
@@ -86,9 +86,9 @@ def same_cells(jobs: Sequence[Job]) -> list[tuple[str, ...]]:
     return [tuple(names) for names in by_key.values() if len(names) > 1]
 
 
-def _shared(cell: Cell, keys: tuple[str, ...], cells: int, before: Job | None, output: Path) -> Job:
+def _shared(cell: Cell, keys: tuple[str, ...], cells: int, before: Job | None, shared: Path) -> Job:
     stages = cell.plan.stages[: len(keys)]
-    folder = output / "shared" / f"{stages[-1].name}-{keys[-1][:12]}"
+    folder = shared / f"{stages[-1].name}-{keys[-1][:12]}"
     plan = cell.plan.model_copy(update={"stages": stages, "output_dir": folder})
     own = [stage.name for stage in stages[len(before.plan.stages) if before else 0 :]]
     return Job(f"shared by {cells}: {', '.join(own)}", plan, keys, cells, before)

@@ -46,7 +46,7 @@ def read_grid(path: str | PathLike[str]) -> LoadedGrid:
     """Read, validate and check a grid file; the training file that it names is read by `cells`.
 
     Args:
-        path: the YAML file; `base`, `output_dir` and priors in it are relative to its folder, paths below `set` to
+        path: the YAML file; `base`, `output_dir`, `shared_dir` and priors in it are relative to its folder, paths below `set` to
             that of the training file.
 
     Raises:
@@ -73,7 +73,7 @@ def _variant(tree: SourceTree, axis: int, name: str) -> Path:
 
 def _with_paths(top: dict[str, Any], folder: FilePath) -> dict[str, Any]:
     resolved = dict(top)
-    for key in ("base", "output_dir"):
+    for key in ("base", "output_dir", "shared_dir"):
         if isinstance(top.get(key), str):
             resolved[key] = absolute(top[key], folder)
     if "vary" in top:

@@ -97,6 +97,8 @@ class GridPlan(Strict):
     """The training file."""
     output_dir: Path
     """Where cells and tables go."""
+    shared_dir: Path | None = None
+    """Where stages that several cells share are trained; by default `shared` in `output_dir`. Grids may have one in common."""
     set: dict[str, Any] = Field(default_factory=dict)
     """What every cell changes in the training file."""
     through: str | None = None
@@ -141,6 +143,11 @@ class GridPlan(Strict):
             names = tuple(name for name, _ in chosen)
             found["+".join(names)] = Combined(names, tuple(variant for _, variant in chosen))
         return found
+
+    @property
+    def shared(self) -> Path:
+        """Where shared stages are trained."""
+        return self.shared_dir or self.output_dir / "shared"
 
     @property
     def reference_name(self) -> str:

@@ -35,6 +35,7 @@ class JobFile:
 
     Attributes:
         output: the grid's folder.
+        shared: the folder of shared stages.
         plan: what is trained.
         keys: content address of each stage.
         processes: ranks.
@@ -42,6 +43,7 @@ class JobFile:
     """
 
     output: Path
+    shared: Path
     plan: TrainingPlan
     keys: dict[str, str]
     processes: int
@@ -51,6 +53,7 @@ class JobFile:
         """What `of_json` reads."""
         return {
             "output": str(self.output),
+            "shared": str(self.shared),
             "plan": self.plan.model_dump(mode="json"),
             "keys": self.keys,
             "processes": self.processes,
@@ -61,7 +64,8 @@ class JobFile:
     def of_json(cls, given: Mapping[str, Any]) -> JobFile:
         """From what `to_json` wrote."""
         plan = TrainingPlan.model_validate(given["plan"])
-        return cls(Path(given["output"]), plan, given["keys"], given["processes"], given["report"])
+        output, shared = Path(given["output"]), Path(given["shared"])
+        return cls(output, shared, plan, given["keys"], given["processes"], given["report"])
 
 
 def run_job(job: JobFile) -> None:
@@ -76,7 +80,7 @@ def run_job(job: JobFile) -> None:
     run = RunFolder(job.plan.output_dir)
     data = None if run.plan.is_file() else _prepare(job)
     note_keys(run, job.keys)
-    for name in take_over(run, job.output):
+    for name in take_over(run, job.output, job.shared):
         print(f"{name}: taken over", flush=True)  # noqa: T201  (the job's log)
     launch(run.path, job.processes, data=data)
     if job.report:

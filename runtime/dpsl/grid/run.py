@@ -65,7 +65,7 @@ class GridRun:
     ) -> None:
         self.grid, self.only, self.seeds = grid, only, seeds
         self.slots, self.processes, self.tell = slots, processes, tell
-        self.output = grid.plan.output_dir
+        self.output, self.shared = grid.plan.output_dir, grid.plan.shared
         self.failed = False
         self.document: Document
         self._errors: dict[Path, str] = {}
@@ -82,7 +82,7 @@ class GridRun:
         if not cells:
             return
         self._train(selected(cells, self.only, None))
-        done = {job.folder: is_done(job, self.output) for job in self._jobs(cells)}
+        done = {job.folder: is_done(job, self.output, self.shared) for job in self._jobs(cells)}
         self._chosen = choices(self.grid.plan, cells, done)
         for name, choice in self._chosen.items():
             if choice.best is not None:
@@ -99,7 +99,7 @@ class GridRun:
         self._train(selected(cells, self.only, self.seeds), lambda: self._write(cells, jobs))
 
     def _jobs(self, cells: Sequence[Cell]) -> list[Job]:
-        return jobs_of(cells, self.output, self.processes)
+        return jobs_of(cells, self.shared, self.processes)
 
     def _train(self, cells: Sequence[Cell], after_each: Callable[[], None] = lambda: None) -> None:
         jobs = self._jobs(cells)
@@ -116,7 +116,7 @@ class GridRun:
             if outcome.job.cell is not None and (outcome.error or outcome.seconds is not None):
                 after_each()
 
-        run_jobs(jobs, self.output, slots=self.slots, processes=self.processes, on_end=on_end)
+        run_jobs(jobs, self.output, self.shared, slots=self.slots, processes=self.processes, on_end=on_end)
 
     def _write(self, cells: Sequence[Cell], jobs: Sequence[Job]) -> None:
         status = {job.folder: self._status(job) for job in jobs if job.cell is not None}
@@ -127,7 +127,9 @@ class GridRun:
     def _status(self, job: Job) -> Status:
         error = self._errors.get(job.folder)
         return (
-            Status("failed", error) if error else Status("done" if is_done(job, self.output) else "waiting")
+            Status("failed", error)
+            if error
+            else Status("done" if is_done(job, self.output, self.shared) else "waiting")
         )
 
 

@@ -47,6 +47,7 @@ class _Running:
 def run_jobs(
     jobs: Sequence[Job],
     output: Path,
+    shared: Path,
     *,
     slots: int = 1,
     processes: int = 1,
@@ -58,6 +59,7 @@ def run_jobs(
     Args:
         jobs: each after the one it goes on from.
         output: the grid's folder, locked by the caller.
+        shared: the folder of shared stages.
         slots: jobs at a time.
         processes: ranks of each.
         on_start: told of each job that starts.
@@ -83,13 +85,13 @@ def run_jobs(
                 if job.after and before is None:
                     continue
                 if before is None or not before.error:
-                    if is_done(job, output):
+                    if is_done(job, output, shared):
                         waiting.remove(job)
                         ended(Outcome(job))
                     elif len(running) < slots:
                         waiting.remove(job)
                         on_start(job)
-                        running.append(_start(job, output, processes))
+                        running.append(_start(job, output, shared, processes))
                 else:
                     waiting.remove(job)
                     ended(Outcome(job, f"not begun, since {before.job.name} failed"))
@@ -100,11 +102,11 @@ def run_jobs(
     return [outcomes[id(job)] for job in jobs]
 
 
-def is_done(job: Job, output: Path) -> bool:
+def is_done(job: Job, output: Path, shared: Path) -> bool:
     """Whether nothing is left to do for a job: for shared stages, whether any run of the grid has them."""
     if job.cell is None:
         names = [stage.name for stage in job.plan.stages]
-        return most_finished(dict(zip(names, job.keys, strict=True)), output)[0] == len(names)
+        return most_finished(dict(zip(names, job.keys, strict=True)), output, shared)[0] == len(names)
     run = RunFolder(job.folder)
     begun = run.plan.is_file() and finished_stages(job.folder) == len(job.keys)
     return begun and run.model.is_dir() and run.report.is_file()
@@ -134,11 +136,17 @@ def refuse_changed(jobs: Iterable[Job]) -> None:
             )
 
 
-def _start(job: Job, output: Path, processes: int) -> _Running:
-    base = output / "jobs" / re.sub(r"[^A-Za-z0-9.+-]+", ".", str(job.folder.relative_to(output)))
+def _start(job: Job, output: Path, shared: Path, processes: int) -> _Running:
+    own = job.folder.relative_to(output) if job.cell else Path("shared", job.folder.name)
+    base = output / "jobs" / re.sub(r"[^A-Za-z0-9.+-]+", ".", str(own))
     names = [stage.name for stage in job.plan.stages]
     file = JobFile(
-        output, job.plan, dict(zip(names, job.keys, strict=True)), processes, report=job.cell is not None
+        output,
+        shared,
+        job.plan,
+        dict(zip(names, job.keys, strict=True)),
+        processes,
+        report=job.cell is not None,
     )
     write_json(base.with_name(base.name + ".json"), file.to_json())
     log = base.with_name(base.name + ".log").open("wb")

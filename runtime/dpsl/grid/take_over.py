@@ -40,7 +40,7 @@ def finished_stages(run: Path) -> int:
     return next((at for at, name in enumerate(names) if not folder.stage(name).done), len(names))
 
 
-def take_over(run: RunFolder, output: Path) -> list[str]:
+def take_over(run: RunFolder, output: Path, shared: Path) -> list[str]:
     """Link in as many finished stages as any run of the grid has.
 
     A run that has begun to train by itself is left as it is. A kill at any moment leaves a run that this can be done to
@@ -49,6 +49,7 @@ def take_over(run: RunFolder, output: Path) -> list[str]:
     Args:
         run: a prepared run, its keys noted.
         output: the grid's folder.
+        shared: the folder of shared stages.
 
     Returns:
         The names of the stages that were taken over now.
@@ -57,7 +58,7 @@ def take_over(run: RunFolder, output: Path) -> list[str]:
     names, there = list(keys), finished_stages(run.path)
     if there == len(names) or run.stage(names[there]).checkpoints():
         return []
-    best, source = most_finished(keys, output)
+    best, source = most_finished(keys, output, shared)
     if source is None or best <= there:
         return []
     taken = names[there:best]
@@ -67,24 +68,24 @@ def take_over(run: RunFolder, output: Path) -> list[str]:
     _last_routing(run, names[:best])
     environment = _environment(run.path)
     origin = _environment(source).get(TAKEN, {})
-    trained = {name: origin.get(name, str(source.relative_to(output))) for name in taken}
+    trained = {name: origin.get(name, os.path.relpath(source, output)) for name in taken}
     write_json(run.environment, {**environment, TAKEN: {**environment.get(TAKEN, {}), **trained}})
     return taken
 
 
-def most_finished(keys: dict[str, str], output: Path) -> tuple[int, Path | None]:
+def most_finished(keys: dict[str, str], output: Path, shared: Path) -> tuple[int, Path | None]:
     """How many of these stages a run of the grid has at most, from the first on, and which."""
     best: tuple[int, Path | None] = (0, None)
-    for other in runs_below(output):
+    for other in runs_below(output, shared):
         if (count := _same_and_done(keys, other)) > best[0]:
             best = count, other
     return best
 
 
-def runs_below(output: Path) -> Iterator[Path]:
+def runs_below(output: Path, shared: Path) -> Iterator[Path]:
     """Every run folder of a grid."""
-    for pattern in ("shared/*", "cells/*/seed-*", "search/*/setting-*/seed-*"):
-        yield from (folder for folder in sorted(output.glob(pattern)) if (folder / PLAN).is_file())
+    for place, pattern in ((shared, "*"), (output, "cells/*/seed-*"), (output, "search/*/setting-*/seed-*")):
+        yield from (folder for folder in sorted(place.glob(pattern)) if (folder / PLAN).is_file())
 
 
 def _same_and_done(keys: dict[str, str], other: Path) -> int:

@@ -25,7 +25,7 @@ def main() -> None:
     write_json(run.environment, {"processes": 1})
     write_json(run.plan, job.plan.model_dump(mode="json"))
     note_keys(run, job.keys)
-    taken = take_over(run, job.output)
+    taken = take_over(run, job.output, job.shared)
     if how == "error":
         sys.exit("error: layer 3: router logits hold NaN; lower the learning rate")
     if how == "traceback":

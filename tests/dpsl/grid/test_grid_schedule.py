@@ -222,3 +222,23 @@ def test_a_search_chooses_and_then_the_cells_are_trained(folder: Path) -> None:
     plan = json.loads((folder / "out/cells/dpsl/seed-0/plan.json").read_text())
     assert plan["stages"][1]["learning_rate"] == 0.1
     assert "| dpsl    | stages.shaped.learning_rate |" in grid.table
+
+
+def test_two_grids_may_share_stages(folder: Path) -> None:
+    (folder / "grid.yaml").write_text(GRID + "shared_dir: common\n")
+    run(folder)
+    (folder / "grid.yaml").write_text(
+        (GRID + "shared_dir: common\n")
+        .replace("output_dir: out", "output_dir: other")
+        .replace("flat:", "wide:")
+    )
+    with opened(folder / "other", folder / "grid.yaml"):
+        said: list[str] = []
+        grid = GridRun(read_grid(folder / "grid.yaml"), ["wide"], 1, 1, 1, said.append)
+        grid.report()
+    assert not grid.failed
+    assert len(said) == 1
+    assert (
+        weights(folder, "cells/flat/seed-0", "dense")
+        == (folder / "other/cells/wide/seed-0/stages/dense/model/weights").read_text()
+    )

@@ -19,7 +19,7 @@ from priorlang.training.priors import compiled_priors
 
 def jobs(folder: Path, grid: str = GRID) -> list[Job]:
     loaded = read_grid(write_grid(folder, grid))
-    return jobs_of(reported_cells(loaded, {}, folder / "priors"), folder / "out")
+    return jobs_of(reported_cells(loaded, {}, folder / "priors"), folder / "shared")
 
 
 def trained(found: list[Job]) -> list[tuple[str, ...]]:

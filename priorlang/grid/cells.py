@@ -14,6 +14,8 @@ from priorlang.diagnostics.suggest import listing
 from priorlang.files import write_whole
 from priorlang.grid.load import LoadedGrid
 from priorlang.grid.plan import Combined
+from priorlang.phases import Prior
+from priorlang.settings import settings_of
 from priorlang.training.load import LoadedPlan, read_plan
 from priorlang.training.plan import StagePlan, TrainingPlan
 
@@ -124,6 +126,7 @@ def _plan(
         message = f"variant `{name}` gives parameters to a prior, and there is none: name one as `prior:`"
         raise PriorError([_finding(grid, "missing-key", message, name, "parameters")])
     if parameters and prior is not None:
+        _check_parameters(grid, name, prior, parameters)
         prior = with_parameters(prior, parameters, priors)
     if prior is not None and (parameters or variant.prior is not None):
         settings["prior"] = str(prior)
@@ -176,6 +179,24 @@ def _moved(grid: LoadedGrid, name: str, finding: Finding) -> Finding:
     dotted = finding.span.file.removeprefix("--set ").partition("=")[0]
     keys = ("prior",) if dotted == "prior" else ("set", dotted)
     return _finding(grid, finding.name, message, name, *keys)
+
+
+def _check_parameters(
+    grid: LoadedGrid, name: str, prior: Path, parameters: Mapping[str, int | float]
+) -> None:
+    """A file that restates a parameter would declare one that is not there."""
+    try:
+        found = Prior.read(prior, settings_of(parameters)).findings
+    except PriorError as error:
+        found = error.findings
+    wrong = [finding for finding in found if finding.span.file.startswith("--set")]
+    if wrong:
+        raise PriorError(
+            [
+                _finding(grid, finding.name, f"variant `{name}`: {finding.message}", name, "parameters")
+                for finding in wrong
+            ]
+        )
 
 
 def _finding(grid: LoadedGrid, code: str, message: str, variant: str, *keys: str) -> Finding:

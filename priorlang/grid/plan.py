@@ -28,6 +28,8 @@ class Metric(Strict):
     """The stage at whose end it is read; by default the last."""
     label: str | None = None
     """What the table calls it."""
+    paired: bool = True
+    """Whether the table compares it with the reference, seed by seed."""
     better: Better | None = None
     """Which way wins count; by default `higher` for accuracies, `lower` for losses, CoV and KS."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from statistics import median
 
 from scipy.stats import t as student
 
@@ -29,7 +30,10 @@ def _means(document: Document) -> Iterator[str]:
     rows = []
     for row in document.rows:
         n = max((found.n for found in row.summary.values() if found), default=0)
-        cells = [summary_text(row.summary[metric.name], n) for metric in document.plan.metrics]
+        cells = [
+            summary_text(row.summary[metric.name], n, _spread_digits(document, metric))
+            for metric in document.plan.metrics
+        ]
         rows.append([row.variant, str(n), *cells])
     yield markdown(header, rows)
 
@@ -37,11 +41,13 @@ def _means(document: Document) -> Iterator[str]:
 def _differences(document: Document) -> Iterator[str]:
     reference = document.plan.reference_name
     for metric in document.plan.metrics:
-        rows = [
-            [row.variant, *_difference_cells(found, metric)]
+        compared = [
+            (row.variant, found)
             for row in document.rows
-            if row.variant != reference and (found := row.difference[metric.name])
+            if metric.paired and row.variant != reference and (found := row.difference[metric.name])
         ]
+        digits = _digits([found.se or abs(found.mean) for _, found in compared])
+        rows = [[variant, *_difference_cells(found, digits)] for variant, found in compared]
         if rows:
             way = {
                 "higher": "higher wins",
@@ -52,8 +58,7 @@ def _differences(document: Document) -> Iterator[str]:
             yield markdown(["variant", "n", "difference ± SE", f"{CONFIDENCE:.0%} interval", "wins"], rows)
 
 
-def _difference_cells(found: Paired, metric: Metric) -> list[str]:
-    digits = _digits(found.se if found.se else abs(found.mean))
+def _difference_cells(found: Paired, digits: int) -> list[str]:
     if found.se is None or found.low is None or found.high is None:
         return [str(found.n), f"{found.mean:+.{digits}f}", NOTHING, f"{found.wins} of {found.n}"]
     return [
@@ -99,7 +104,12 @@ def _notes(document: Document) -> Iterator[str]:
     waiting = sum(status.state == "waiting" for row in document.rows for status in row.cells.values())
     if waiting:
         yield f"{waiting} cells have not run yet."
-    compared = [found for row in document.rows for found in row.difference.values() if found]
+    compared = [
+        found
+        for row in document.rows
+        for metric in document.plan.metrics
+        if metric.paired and (found := row.difference.get(metric.name))
+    ]
     least = min((found.n for found in compared), default=0)
     if least == 1:
         yield "n = 1: one seed has no spread, and a difference on it shows nothing about the next."
@@ -123,23 +133,25 @@ def _notes(document: Document) -> Iterator[str]:
     yield "All cells are measured on the same held-out data, so its own sampling error is in no interval."
 
 
-def summary_text(found: Summary | None, n: int) -> str:
-    """A mean with its spread, the spread to two figures; its number of seeds where that is not `n`."""
+def summary_text(found: Summary | None, n: int, digits: int) -> str:
+    """A mean with its spread; its number of seeds where that is not `n`."""
     if found is None:
         return NOTHING
-    if found.sd is None:
-        text = f"{found.mean:.{_digits(abs(found.mean) / 100)}f}"
-    else:
-        digits = _digits(found.sd)
-        text = f"{found.mean:.{digits}f} ± {found.sd:.{digits}f}"
+    text = f"{found.mean:.{digits}f}" + ("" if found.sd is None else f" ± {found.sd:.{digits}f}")
     return text if found.n == n else f"{text} ({found.n})"
 
 
-def _digits(spread: float) -> int:
-    """Decimals that show two figures of a spread, within reason."""
-    if not spread or not math.isfinite(spread):
-        return 3
-    return min(6, max(0, 1 - math.floor(math.log10(spread))))
+def _spread_digits(document: Document, metric: Metric) -> int:
+    """One number of decimals for a column."""
+    found = [summary for row in document.rows if (summary := row.summary[metric.name])]
+    spreads = [summary.sd for summary in found if summary.sd is not None]
+    return _digits(spreads or [abs(summary.mean) / 100 for summary in found])
+
+
+def _digits(spreads: Sequence[float]) -> int:
+    """Decimals that show two figures of the middle one of these spreads, four at most."""
+    known = [spread for spread in spreads if spread and math.isfinite(spread)]
+    return min(4, max(0, 1 - math.floor(math.log10(median(known))))) if known else 3
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -166,6 +166,8 @@ def _through(grid: LoadedGrid, name: str, stages: tuple[StagePlan, ...]) -> tupl
 
 def _read(grid: LoadedGrid, name: str, settings: Mapping[str, Any]) -> LoadedPlan:
     """The training file under these settings; what is wrong with one is said at its place in the grid file."""
+    if not settings:
+        return read_plan(grid.plan.base)
     try:
         return read_plan(grid.plan.base, settings)
     except PriorError as error:

@@ -165,6 +165,15 @@ def test_crossing_too_much_is_an_error(tmp_path: Path) -> None:
         )
 
 
+def test_a_mistake_in_the_training_file_itself_is_of_no_variant(tmp_path: Path) -> None:
+    file = write_grid(tmp_path)
+    (tmp_path / "train.yaml").write_text("stages: 3\n")
+    with pytest.raises(PriorError) as caught:
+        _all_cells(file, tmp_path / "priors")
+    assert not any("variant" in found.message for found in caught.value.findings)
+    assert {Path(found.span.file).name for found in caught.value.findings} == {"train.yaml"}
+
+
 def test_stages_are_inserted_where_a_variant_asks(tmp_path: Path) -> None:
     branch = "{name: branch, start_from: dense, max_steps: 1}"
     text = GRID.replace(

@@ -23,6 +23,8 @@ from priorlang.training.plan import TrainingPlan
 
 JOB = ("-m", "dpsl.grid.job")
 """What Python runs for a job, with its file as the argument."""
+RAISED = re.compile(r"[A-Za-z_][\w.]*(?:Error|Exception|Exit|Interrupt)\b")
+"""How the last line of a traceback begins."""
 POLL_S = 0.2
 LAUNCHER = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
@@ -167,10 +169,11 @@ def _outcome(item: _Running, output: Path) -> Outcome:
 
 
 def _last_error(log: Path) -> str:
-    """What the job said last: its error, or the last line of a traceback."""
+    """What stopped the job: its error, or what its last traceback ends in; libraries may talk on after either."""
     lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
-    errors = [line for line in lines if line.startswith("error: ")]
-    said = (errors or lines[-1:] or ["it said nothing"])[-1].removeprefix("error: ").strip()
+    errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+    raised = [line for line in lines if RAISED.match(line)]
+    said = (errors or raised or lines[-1:] or ["it said nothing"])[-1].strip()
     return said if len(said) <= 400 else said[:400] + "…"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import signal
@@ -29,6 +30,7 @@ def main() -> None:
     if how == "error":
         sys.exit("error: layer 3: router logits hold NaN; lower the learning rate")
     if how == "traceback":
+        atexit.register(print, "a library leaked 4 instances", file=sys.stderr)
         raise ZeroDivisionError("by zero")
     if how == "kill":
         os.kill(os.getpid(), signal.SIGKILL)

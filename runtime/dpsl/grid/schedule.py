@@ -26,6 +26,7 @@ JOB = ("-m", "dpsl.grid.job")
 RAISED = re.compile(r"[A-Za-z_][\w.]*(?:Error|Exception|Exit|Interrupt)\b")
 """How the last line of a traceback begins."""
 POLL_S = 0.2
+DEVICES = "CUDA_VISIBLE_DEVICES"
 LAUNCHER = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
@@ -41,6 +42,7 @@ class Outcome:
 @dataclass
 class _Running:
     job: Job
+    slot: int
     process: subprocess.Popen[bytes]
     log: IO[bytes]
     since: float
@@ -93,7 +95,9 @@ def run_jobs(
                     elif len(running) < slots:
                         waiting.remove(job)
                         on_start(job)
-                        running.append(_start(job, output, shared, processes))
+                        slot = min(set(range(slots)) - {item.slot for item in running})
+                        devices = devices_of(slot, slots, processes, os.environ.get(DEVICES, ""))
+                        running.append(_start(job, output, shared, processes, slot, devices))
                 else:
                     waiting.remove(job)
                     ended(Outcome(job, f"not begun, since {before.job.name} failed"))
@@ -112,6 +116,15 @@ def is_done(job: Job, output: Path, shared: Path) -> bool:
     run = RunFolder(job.folder)
     begun = run.plan.is_file() and finished_stages(job.folder) == len(job.keys)
     return begun and run.model.is_dir() and run.report.is_file()
+
+
+def devices_of(slot: int, slots: int, processes: int, visible: str) -> str:
+    """The devices of a slot, where CUDA_VISIBLE_DEVICES names some for several: as many as a job has processes."""
+    every = [device for device in visible.split(",") if device]
+    if slots == 1 or len(every) < 2:
+        return visible
+    first = slot * processes
+    return ",".join(dict.fromkeys(every[(first + place) % len(every)] for place in range(processes)))
 
 
 def refuse_changed(jobs: Iterable[Job]) -> None:
@@ -138,7 +151,7 @@ def refuse_changed(jobs: Iterable[Job]) -> None:
             )
 
 
-def _start(job: Job, output: Path, shared: Path, processes: int) -> _Running:
+def _start(job: Job, output: Path, shared: Path, processes: int, slot: int, devices: str) -> _Running:
     own = job.folder.relative_to(output) if job.cell else Path("shared", job.folder.name)
     base = output / "jobs" / re.sub(r"[^A-Za-z0-9.+-]+", ".", str(own))
     names = [stage.name for stage in job.plan.stages]
@@ -153,9 +166,11 @@ def _start(job: Job, output: Path, shared: Path, processes: int) -> _Running:
     write_json(base.with_name(base.name + ".json"), file.to_json())
     log = base.with_name(base.name + ".log").open("wb")
     environment = {name: value for name, value in os.environ.items() if name not in LAUNCHER}
+    if devices:
+        environment[DEVICES] = devices
     command = [sys.executable, *JOB, str(base) + ".json", str(os.getpid())]
     process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
-    return _Running(job, process, log, time.monotonic())
+    return _Running(job, slot, process, log, time.monotonic())
 
 
 def _outcome(item: _Running, output: Path) -> Outcome:

@@ -242,3 +242,19 @@ def test_two_grids_may_share_stages(folder: Path) -> None:
         weights(folder, "cells/flat/seed-0", "dense")
         == (folder / "other/cells/wide/seed-0/stages/dense/model/weights").read_text()
     )
+
+
+@pytest.mark.parametrize(
+    ("slots", "processes", "visible", "given"),
+    [
+        (1, 1, "0,1", ["0,1"]),
+        (2, 1, "", ["", ""]),
+        (2, 1, "3", ["3", "3"]),
+        (3, 1, "4,5,6,7", ["4", "5", "6"]),
+        (3, 1, "4,5", ["4", "5", "4"]),
+        (2, 2, "0,1,2,3", ["0,1", "2,3"]),
+        (2, 4, "0,1", ["0,1", "0,1"]),
+    ],
+)
+def test_each_slot_has_devices_of_its_own(slots: int, processes: int, visible: str, given: list[str]) -> None:
+    assert [schedule.devices_of(slot, slots, processes, visible) for slot in range(slots)] == given

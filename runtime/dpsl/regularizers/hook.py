@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
@@ -24,23 +23,33 @@ from dpsl.shaping.micro_step import MicroStep
 from dpsl.shaping.passes import ForwardPasses
 from dpsl.shaping.recompute import in_backward
 
-Collect = Callable[[MicroStep, int, Tensor, RouterTokens], None]
+
+class SeenRouter(NamedTuple):
+    """One router's tokens in one forward pass.
+
+    Attributes:
+        layer: decoder-layer index.
+        known_NK: the logits that a recomputation is known by: as they were before experts were barred.
+        tokens: what the losses need to know.
+    """
+
+    layer: int
+    known_NK: Tensor
+    tokens: RouterTokens
 
 
 @dataclass(eq=False)
 class RegularizerHook:
-    """A forward hook: hand the router's tokens over, and attach the gradient that will have come of them.
+    """A forward hook: show the router's tokens, and attach the gradient that will have come of them.
 
     Attributes:
         router: whose output comes in.
         passes: which forward pass this is.
-        collect: is given the micro-step, the layer, its logits and tokens, once for each forward pass.
         raw_NK: logits as they were before experts were barred, of layers where they are; a run is known by these.
     """
 
     router: FoundRouter
     passes: ForwardPasses
-    collect: Collect
     raw_NK: dict[int, Tensor]
 
     def __post_init__(self) -> None:
@@ -64,11 +73,11 @@ class RegularizerHook:
         if step is None or not step.shapes:
             return output
         read, logits_NK = self._read(output)
-        fixed_NK = logits_NK.detach()
+        fixed_NK = logits_NK.detach().clone()  # models change theirs in place
         counted_N = step.classes.of_tokens(len(fixed_NK), fixed_NK.device) >= 0
         indices_Nk = chosen_experts(read, self.router.top_k or 1)
         known_NK = fixed_NK if raw_NK is None else raw_NK
-        self.collect(step, layer, known_NK, tokens_of(fixed_NK, indices_Nk, counted_N))
+        step.see(SeenRouter(layer, known_NK, tokens_of(fixed_NK, indices_Nk, counted_N)))
         return self._attached(step, output, read, logits_NK)
 
     def _attached(self, step: MicroStep, output: Any, read: RouterOutput, logits_NK: Tensor) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -12,9 +11,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from dpsl.errors import AttachError
-from dpsl.regularizers.hook import RegularizerHook
+from dpsl.regularizers.hook import RegularizerHook, SeenRouter
 from dpsl.regularizers.live_selection import LiveSelection
-from dpsl.regularizers.router_sums import RouterTokens
 from dpsl.regularizers.terms import Term
 from dpsl.regularizers.whole_pass import StepCounts, losses_of_pass
 from dpsl.routers.found import FoundRouter
@@ -26,15 +24,6 @@ from priorlang.training.regularizers import Loss, Scheduled
 
 _FORGOTTEN = 1024
 """Forward passes in one optimizer step, beyond which nobody ever said that it ended."""
-
-
-@dataclass(eq=False)
-class _Pending:
-    """A forward pass that has begun: what its routers gave so far."""
-
-    step: MicroStep
-    layers: dict[int, RouterTokens] = field(default_factory=dict)
-    logits_NK: dict[int, Tensor] = field(default_factory=dict)
 
 
 class Regularizers:
@@ -57,23 +46,20 @@ class Regularizers:
     ) -> None:
         self.terms = tuple(term for term in terms if isinstance(term.plan, Loss))
         self.routers = tuple(routers)
-        self._passes = ForwardPasses(shaping=True)
+        self._passes = ForwardPasses(shaping=True, on_end=self._ended)
         self._selection = LiveSelection(model, routers, terms, self._passes, attributes)
         self._scheduled = any(isinstance(term.plan, Scheduled) and term.plan.schedule for term in terms)
         self._steps_matter = self._selection.counts or any(term.plan.scope == "global" for term in self.terms)
-        self._pending: _Pending | None = None
         self._sequences: int | None = None
         self._progress: tuple[int, int] | None = None
         self._counts = StepCounts()
         self._passes_in_step = 0
         self._values: dict[str, list[Tensor]] = {}
         self._norms: dict[int, dict[str, Tensor]] = {}
-        # Before the passes' own hook, which ends the pass.
-        self._handles: list[Any] = [model.register_forward_hook(self._end)]
-        self._handles += self._passes.watch(model)
+        self._handles: list[Any] = self._passes.watch(model)
         for router in routers:
             if any(term.covers(router.layer) for term in terms):
-                hook = RegularizerHook(router, self._passes, self._collect, self._selection.raw_NK)
+                hook = RegularizerHook(router, self._passes, self._selection.raw_NK)
                 self._handles.append(router.register_forward_hook(hook))
 
     @property
@@ -91,14 +77,12 @@ class Regularizers:
         """
         outer = self._sequences, self._selection.described
         classes = self._selection.classes(attributes, mask)
-        self._pending, self._sequences = None, None if mask is None else len(mask)
+        self._sequences = None if mask is None else len(mask)
         self._selection.described = classes
         try:
             with self._passes.describing(classes):
                 yield
-                self._finish()
         finally:
-            self._pending = None
             self._sequences, self._selection.described = outer
 
     def set_progress(self, step: int, total: int) -> None:
@@ -161,27 +145,13 @@ class Regularizers:
             handle.remove()
         self._handles.clear()
 
-    def _collect(self, step: MicroStep, layer: int, logits_NK: Tensor, tokens: RouterTokens) -> None:
-        """A router of a forward pass that begins or goes on."""
-        if self._pending is not None and self._pending.step is not step:
-            self._finish()
-        if self._pending is None:
-            self._pending = _Pending(step)
-        self._pending.layers[layer] = tokens
-        self._pending.logits_NK[layer] = logits_NK
-
-    def _end(self, _model: nn.Module, _args: Any, _output: Any) -> None:
-        self._finish()
-
-    def _finish(self) -> None:
+    def _ended(self, step: MicroStep, layers: Sequence[SeenRouter]) -> None:
         """Work out the losses of the forward pass that ends; before its backward pass, where no rank may wait."""
-        pending, self._pending = self._pending, None
-        if pending is None:
-            return
-        losses = losses_of_pass(pending.layers, self.terms, self._now(), self._sequences, self._counts)
-        for layer, logits_NK in pending.logits_NK.items():
-            gradient_NK = losses.gradient_NK.get(layer, torch.zeros_like(logits_NK))
-            pending.step.keep(layer, logits_NK, gradient_NK)
+        tokens = {seen.layer: seen.tokens for seen in layers}
+        losses = losses_of_pass(tokens, self.terms, self._now(), self._sequences, self._counts)
+        for layer, known_NK, _ in layers:
+            gradient_NK = losses.gradient_NK.get(layer)
+            step.keep(layer, known_NK, torch.zeros_like(known_NK) if gradient_NK is None else gradient_NK)
         self._selection.count(losses.slots_K)
         self._norms = losses.norm
         for name, value in losses.value.items():

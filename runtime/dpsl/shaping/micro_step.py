@@ -15,10 +15,9 @@ import torch
 from torch import Tensor
 
 from dpsl.errors import AttachError
-from dpsl.shaping.routed_tokens import SeenLayer
 from dpsl.shaping.token_classes import TokenClasses
 
-OnEnd: TypeAlias = "Callable[[MicroStep, Sequence[SeenLayer]], None]"
+OnEnd: TypeAlias = "Callable[[MicroStep, Sequence[Any]], None]"
 
 FINGERPRINT_ROWS = 8
 """Tokens of a layer by whose logits its recomputation is recognised."""
@@ -37,7 +36,7 @@ class MicroStep:
         self.classes = classes
         self.shapes = shapes
         self._on_end = on_end
-        self._layers: list[SeenLayer] = []
+        self._layers: list[Any] = []
         self.seen: set[int] = set()
         self.expected: set[int] = set()
         """Layers whose graph waits for a gradient."""
@@ -48,8 +47,8 @@ class MicroStep:
         self._fingerprint: dict[int, Tensor] = {}
         self._binding: object | None = None
 
-    def see(self, layer: SeenLayer) -> None:
-        """Keep what a router saw until the pass ends."""
+    def see(self, layer: Any) -> None:
+        """Keep what a router saw until the pass ends, in whatever form `on_end` takes it."""
         self._layers.append(layer)
 
     def end(self) -> None:

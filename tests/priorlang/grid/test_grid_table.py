@@ -49,7 +49,7 @@ def grid(folder: Path) -> tuple[LoadedGrid, list[Cell]]:
 
 def document(folder: Path) -> Document:
     loaded, cells = grid(folder)
-    values = {
+    values: dict[str, list[tuple[float, float | None]]] = {
         "sparse": [(0.93, 0.4), (0.94, 0.5), (0.93, 0.6)],
         "dpsl": [(0.95, None), (0.94, None), (0.95, None)],
         "flat": [(0.91, 0.3), (0.89, None)],

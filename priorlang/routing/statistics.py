@@ -43,7 +43,7 @@ class RoutingStatistics:
         load: [G, K] int64, top-k slots taken.
         top: [G, K] int64, tokens with their largest p here.
         probability: [G, K] float64, Σ p over tokens.
-        log_probability: [G, K] float64, Σ ln p.
+        log_probability: [G, K] float64, Σ ln p; an expert that is barred counts as −10⁴.
         bins: [G, K, 1024] int32, histogram of ℓ.
         classes: the same sums for each token class; None where there are too many of them.
     """

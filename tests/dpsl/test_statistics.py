@@ -17,6 +17,7 @@ from dpsl.shaping.accumulator import RoutingAccumulator, log_scores
 from dpsl.shaping.layout import table_layout
 from dpsl.shaping.routed_tokens import RoutedTokens, SeenLayer
 from priorlang.diagnostics.finding import PriorError
+from priorlang.routing.dirichlet_fit import fit_dirichlet
 from priorlang.routing.statistics import (
     GRID_P,
     RoutingStatistics,
@@ -231,3 +232,17 @@ def test_arrays_that_do_not_fit_are_refused(tmp_path: Path, array: str) -> None:
         save_file(spoilt, path, metadata=metadata)
         with pytest.raises(PriorError, match="damaged"):
             RoutingStatistics.read(path)
+
+
+def test_barred_experts_have_statistics(tmp_path: Path) -> None:
+    """Manual routing sets logits to −∞: the run reads well, and what fits it gives the expert next to nothing."""
+    table = symmetric_table(1)
+    logits_NK = sampled([0.75] * EXPERTS, 400)
+    logits_NK[:, 3] = -torch.inf
+    found = gathered(table, logits_NK, torch.zeros(400, dtype=torch.int64))
+    found.save(tmp_path / "routing.safetensors")
+    read = RoutingStatistics.read(tmp_path / "routing.safetensors")
+    assert read.load[0, 3] == 0
+    fitted = fit_dirichlet(read.log_probability[0] / read.tokens[0])
+    assert fitted[3] < 1e-3
+    assert fitted[:3] == pytest.approx([0.75] * 3, rel=0.2)

@@ -9,6 +9,9 @@ from torch import Tensor
 
 from dpsl.shaping.routed_tokens import RoutedTokens
 
+LEAST_LOG_P = -10_000.0
+"""Stands for −∞, of experts that are barred: a sum goes on, and what fits it is an α of next to nothing."""
+
 
 @dataclass(frozen=True, eq=False)
 class RoutingSums:
@@ -19,7 +22,7 @@ class RoutingSums:
         load: [S, K] int64, top-k slots taken.
         top: [S, K] int64, tokens with their largest p here.
         probability: [S, K] float64, Σ p.
-        log_probability: [S, K] float64, Σ ln p.
+        log_probability: [S, K] float64, Σ ln p, each at least LEAST_LOG_P.
         scores: [S, 3] float64, Σ −Σ p ln p, Σ largest p, and tokens whose logits held NaN or +∞.
     """
 
@@ -56,7 +59,7 @@ class RoutingSums:
         chosen = (slot_N[:, None] * experts + tokens.indices_Nk).flatten()
         self.load.view(-1).index_add_(0, chosen, torch.ones_like(chosen))
         self.probability.index_add_(0, slot_N, p_NK.double())
-        self.log_probability.index_add_(0, slot_N, log_p_NK.double())
+        self.log_probability.index_add_(0, slot_N, log_p_NK.clamp(min=LEAST_LOG_P).double())
         self.scores.index_add_(0, slot_N, scores_N3.double())
 
     def minus(self, other: RoutingSums) -> RoutingSums:

@@ -13,15 +13,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
 from transformers import PrinterCallback, ProgressCallback
 
+from dpsl.audit import Audit
 from dpsl.errors import DpslError
 from dpsl.shaper import Shaper
 from dpsl.tokens import TOKEN_ATTRIBUTES
 from dpsl.train.callbacks import RegularizerCallback, ScheduleCallback
+from dpsl.train.first_step import finish_audit
 from dpsl.train.processes import world_size
 from dpsl.train.sampling import warn_of_grouped_samples
 
@@ -42,7 +45,11 @@ class ShapingMixin:
         regularizers: from `attach_regularizers`, or None.
         shaped_before: shaped steps before this training, for the prior's schedule.
         shaped_total: shaped steps in all; None: this training's.
+        audit: watch the first micro-step, log what arrived at each router, and stop where nothing does.
         arguments: the trainer's own.
+
+    Attributes:
+        audit: what the audit found; None before it.
     """
 
     def __init__(
@@ -52,9 +59,15 @@ class ShapingMixin:
         regularizers: Any = None,
         shaped_before: int = 0,
         shaped_total: int | None = None,
+        audit: bool = True,
         **arguments: Any,
     ) -> None:
         self.router_terms = tuple(terms for terms in (shaper, regularizers) if terms is not None)
+        self.audit: dict[str, Any] | None = None
+        self._begin_audit = None
+        if audit and (regularizers is not None or (shaper is not None and shaper.shapes)):
+            self._begin_audit = partial(Audit, shaper=shaper, regularizers=regularizers)
+        self._shaped_total = shaped_total
         super().__init__(*positional, **arguments)
         this: Any = self
         _check_world(this.args.world_size)
@@ -63,6 +76,21 @@ class ShapingMixin:
             warn_of_grouped_samples(this.args, shaper.table)
         if regularizers is not None:
             this.add_callback(RegularizerCallback(regularizers))
+
+    def training_step(self, *positional: Any, **options: Any) -> Any:
+        """The trainer's micro-step; the first is audited.
+
+        Raises:
+            AuditError: a router that would not learn, or a term that would not teach it.
+        """
+        this, parent = (self, super())  # type: Any, Any
+        begin, self._begin_audit = self._begin_audit, None
+        if begin is None:
+            return parent.training_step(*positional, **options)
+        audit = begin(this.model, total=self._shaped_total or this.state.max_steps)
+        loss = parent.training_step(*positional, **options)
+        self.audit = finish_audit(self, audit)
+        return loss
 
     def compute_loss(
         self,
@@ -80,13 +108,14 @@ class ShapingMixin:
                 model, inputs, return_outputs=return_outputs, num_items_in_batch=num_items_in_batch
             )
         with self.described(attributes):
-            loss, outputs = parent.compute_loss(
-                model, inputs, return_outputs=True, num_items_in_batch=num_items_in_batch
+            # Outputs that nobody asked for may cost another forward pass (TRL's SFTTrainer), counted as tokens.
+            found = parent.compute_loss(
+                model, inputs, return_outputs=return_outputs, num_items_in_batch=num_items_in_batch
             )
         factor = self.router_factor(num_items_in_batch)
         for terms in self.router_terms:
-            terms.scale_with(loss, factor)
-        return (loss, outputs) if return_outputs else loss
+            terms.scale_with(found[0] if return_outputs else found, factor)
+        return found
 
     @contextmanager
     def described(self, attributes: Mapping[str, Any] | None) -> Iterator[None]:

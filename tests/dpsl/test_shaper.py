@@ -8,7 +8,7 @@ import warnings
 import pytest
 import torch
 from tables import modality_table, symmetric_table
-from tiny_models import BUILDERS, EXPERTS, LAYERS, TOP_K, batch, tiny
+from tiny_models import EXPERTS, LAYERS, TOP_K, batch, tiny
 from torch import Tensor, nn
 
 import dpsl
@@ -97,23 +97,6 @@ def set_checkpointing(model: nn.Module, options: dict[str, bool] | None) -> None
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs=options)
         if options["use_reentrant"]:
             model.enable_input_require_grads()
-
-
-@pytest.mark.parametrize("kind", BUILDERS)
-def test_gradients_equal_explicit_summation(kind: str) -> None:
-    model, table = tiny(kind), table_for(kind)
-    plain = explicit_gradients(kind, model, table, steps=1)
-    assert_equal_gradients(shaped_gradients(model, table, steps=1), plain)
-
-
-@pytest.mark.parametrize("kind", ["upcycled", "mixtral", "deepseek-v3"])
-@pytest.mark.parametrize("checkpointing", CHECKPOINTING)
-@pytest.mark.parametrize("steps", [1, 4])
-def test_accumulation_and_checkpointing(kind: str, checkpointing: str, steps: int) -> None:
-    model, table = tiny(kind), table_for(kind)
-    plain = explicit_gradients(kind, model, table, steps)
-    set_checkpointing(model, CHECKPOINTING[checkpointing])
-    assert_equal_gradients(shaped_gradients(model, table, steps), plain)
 
 
 @pytest.mark.parametrize("checkpointing", CHECKPOINTING)

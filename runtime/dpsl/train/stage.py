@@ -24,7 +24,7 @@ from dpsl.train.models import save_stage_model, vision_tower
 from dpsl.train.parts import router_parameters, train_only
 from dpsl.train.processes import first_on_main, rank
 from dpsl.train.run_folder import RunFolder, replacing, write_json, write_text
-from dpsl.train.stage_data import IMAGE_LABELS, DataRoom, StageData
+from dpsl.train.stage_data import IMAGE_LABELS, SAMPLED, DataRoom, StageData
 from dpsl.train.trainer import StageTrainer
 from dpsl.train.window import restore_window
 from dpsl.upcycle import upcycle
@@ -222,11 +222,19 @@ def _measure(
     regularizers: Regularizers | None,
     console: Console,
 ) -> dict[str, float]:
-    """Held-out metrics at the end of the stage, and the routing of the held-out tokens."""
-    if not data.held_out:
-        return {}
+    """Held-out metrics at the end of the stage, and the routing of the held-out tokens, or of some it was trained on."""
     if shaper is not None:
         shaper.reset_statistics()
+    if not data.held_out:
+        if shaper is not None and data.look is not None:
+            data.look(trainer.model, in_evaluation(shaper, regularizers))
+            statistics = shaper.statistics()
+            first_on_main(lambda: _save_routing(given, statistics))
+            some = min(SAMPLED, len(data.train))
+            console.line(
+                f"{given.plan.name}: routing of the first {some} training records, as none are held out"
+            )
+        return {}
     metrics = data.evaluate(trainer.model, in_evaluation(shaper, regularizers))
     _record(given, {"step": trainer.state.global_step, **metrics})
     console.line(

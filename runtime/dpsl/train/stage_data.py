@@ -19,6 +19,9 @@ from priorlang.training import plan as training
 IMAGE_LABELS = "image-labels"
 Evaluate = Callable[[nn.Module, Any], dict[str, float]]
 
+SAMPLED = 512
+"""Training records whose routing is kept where none are held out."""
+
 
 @dataclass(frozen=True)
 class StageData:
@@ -29,12 +32,14 @@ class StageData:
         collate: samples to a batch.
         evaluate: the model, and its shaper or None, to `eval_…` metrics; empty without held-out data.
         held_out: whether there is held-out data.
+        look: runs the model on the first SAMPLED training records, for their routing; None: nothing routes.
     """
 
     train: Any
     collate: Callable[[Any], dict[str, Any]]
     evaluate: Evaluate
     held_out: bool
+    look: Callable[[nn.Module, Any], object] | None = None
 
 
 class DataRoom:
@@ -84,7 +89,10 @@ class DataRoom:
                 )
             return metrics
 
-        return StageData(train, collator, evaluate, bool(held_out))
+        def look(model: nn.Module, shaper: Any) -> object:
+            return evaluate_answers(model, train.head(SAMPLED), collator, batch_size=size, shaper=shaper)
+
+        return StageData(train, collator, evaluate, bool(held_out), look)
 
     def _labelled_images(self, stage: training.StagePlan) -> StageData:
         if len(stage.data) != 1:

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import dpsl
+from priorlang.routing.statistics import RoutingStatistics
 from tests.dpsl.train.training_files import train, write_training_file
 
 pytestmark = pytest.mark.xdist_group("whole-run")
@@ -63,3 +64,8 @@ def test_from_data_to_mixture(file: Path) -> None:
     assert "theory: none: experts come from different models" in said.stderr
     assert re.search(r"upcycled layers 0\.\.3: [\d,]+ parameters became", said.stderr)
     assert not (stages / "prose" / "receipt.json").exists()
+    # Nothing is held out: the routing is that of training records, of both modalities.
+    routing = RoutingStatistics.read(stages / "mix" / "routing.safetensors")
+    assert (routing.tokens > 0).all()
+    assert (routing.load.sum(1) == 2 * routing.tokens).all()
+    assert re.search(r"mix: routing of the first \d+ training records, as none are held out", said.stderr)

@@ -7,6 +7,7 @@ decoded when they are needed.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -115,6 +116,14 @@ class ConversationDataset(Dataset[Sample]):
         self.codes = {
             name: np.array([c[name] for c in codes], np.int64) for name in (codes[0] if codes else {})
         }
+
+    def head(self, count: int) -> ConversationDataset:
+        """The first records alone, of what was read already."""
+        part = copy(self)
+        part.records, part._tokens = self.records[:count], self._tokens[:count]
+        part.lengths, part.image_tokens = self.lengths[:count], self.image_tokens[:count]
+        part.codes = {name: codes_N[:count] for name, codes_N in self.codes.items()}
+        return part
 
     def __len__(self) -> int:
         """The number of records."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path as FilePath
 
 from priorlang.diagnostics.finding import Finding, Fix, Related, Severity
+from priorlang.training.complaints import no_model
 from priorlang.training.lineage import check_lineage
 from priorlang.training.plan import DataSource, StagePlan, TrainingPlan
 from priorlang.training.regularizer_checks import check_regularizers
@@ -40,12 +41,7 @@ def check_plan(plan: TrainingPlan, tree: SourceTree, stage_path: StagePath) -> I
 def _model(plan: TrainingPlan, tree: SourceTree) -> Iterator[Finding]:
     if (plan.model is None) == (plan.model_name_or_path is None):
         if plan.model is None:
-            yield _error(
-                "missing-key",
-                "the file needs `model_name_or_path` (a folder or hub name) or `model: {config: …}`",
-                tree,
-                (),
-            )
+            yield no_model(tree)
         else:
             yield _error(
                 "invalid-value", "`model` and `model_name_or_path` exclude each other", tree, ("model",)

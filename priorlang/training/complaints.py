@@ -30,13 +30,40 @@ ELSEWHERE = {
 }
 """Keys that people bring from elsewhere, and what to write here."""
 
+PLAIN = {
+    "bool_parsing": "should be `true` or `false`",
+    "bool_type": "should be `true` or `false`",
+    "dict_type": "should be a mapping",
+    "float_parsing": "should be a number",
+    "float_type": "should be a number",
+    "finite_number": "should be a finite number",
+    "int_from_float": "should be a whole number",
+    "int_parsing": "should be a whole number",
+    "int_type": "should be a whole number",
+    "list_type": "should be a list",
+    "model_attributes_type": "should be a mapping",
+    "model_type": "should be a mapping",
+    "path_type": "should be a path",
+    "string_type": "should be a text",
+    "tuple_type": "should be a list",
+}
+"""What pydantic's types of complaint are called in a file."""
+
 
 def findings_of(
     error: ValidationError, tree: SourceTree, locate: Callable[[Path], Path]
 ) -> Iterable[Finding]:
     """One finding per complaint; `locate` turns pydantic's location into a path of the file."""
-    for complaint in error.errors(include_url=False):
-        path = _existing(locate(complaint["loc"]), tree)
+    complaints = [
+        (_existing(locate(complaint["loc"]), tree), complaint)
+        for complaint in error.errors(include_url=False)
+    ]
+    places = [path for path, _ in complaints]
+    if not any((key,) in tree.places for key in ("model", "model_name_or_path")) and () in places:
+        yield no_model(tree)
+    for path, complaint in complaints:
+        if complaint["type"] == "literal_error" and any(_is_within(other, path) for other in places):
+            continue  # `all` or a list: what is wrong inside of the list is said there
         match complaint["type"]:
             case "extra_forbidden":
                 yield unknown_key(tree, path)
@@ -78,6 +105,16 @@ def unknown_key(tree: SourceTree, path: Path) -> Finding:
     return Finding("unknown-key", Severity.ERROR, f"unknown key `{key}`; {advice}", span)
 
 
+def no_model(tree: SourceTree) -> Finding:
+    """A file that names no model."""
+    message = "the file needs `model_name_or_path` (a folder or hub name) or `model: {config: …}`"
+    return Finding("missing-key", Severity.ERROR, message, tree.value_span(()))
+
+
+def _is_within(inner: Path, outer: Path) -> bool:
+    return len(inner) > len(outer) and inner[: len(outer)] == outer
+
+
 def missing_key(tree: SourceTree, path: Path, key: str) -> Finding:
     """A key that has to be there; `path` is the mapping it is missing from."""
     owner = (
@@ -90,7 +127,9 @@ def _invalid(tree: SourceTree, path: Path, complaint: Any) -> Finding:
     given, span = complaint["input"], tree.value_span(path)
     key = next((str(step) for step in reversed(path) if isinstance(step, str)), "the file")
     choices = (complaint.get("ctx") or {}).get("expected")
-    reason = complaint["msg"].removeprefix("Value error, ").replace("Input should be", "should be")
+    reason = PLAIN.get(complaint["type"]) or complaint["msg"].removeprefix("Value error, ").replace(
+        "Input should be", "should be"
+    )
     guess = (
         closest(given, str(choices).replace("'", "").replace(" or ", ", ").split(", "))
         if choices and isinstance(given, str)
@@ -102,11 +141,6 @@ def _invalid(tree: SourceTree, path: Path, complaint: Any) -> Finding:
     name = "missing-file" if complaint["type"] == "missing-file" else "invalid-value"
     subject = "" if reason.startswith("`") else f"`{key}` "
     return Finding(name, Severity.ERROR, f"{subject}{reason}{shown}{hint}", span, fix=fix)
-
-
-def _nearest_choice(given: str, choices: str) -> str | None:
-    """The nearest of pydantic's `'a', 'b' or 'c'`."""
-    return closest(given, choices.replace("'", "").replace(" or ", ", ").split(", "))
 
 
 def _unknown_type(tree: SourceTree, path: Path) -> Finding:

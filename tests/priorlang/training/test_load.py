@@ -130,6 +130,25 @@ def test_the_rendered_plan_reads_back_equal(
     assert render_plan(load(elsewhere, render_plan(plan))) == render_plan(plan)
 
 
+def test_wrong_types_are_told_in_the_words_of_a_file(folder: Path) -> None:
+    """No model and no output_dir are two findings; a wrong entry of a list is one."""
+    text = (
+        "data: 5\nupcycle: 3\nbf16: maybe\nmax_steps: [1]\nlearning_rate: fast\n"
+        "regularizers: [{type: z_loss, coefficient: 0.1, layers: [-1]}]\n"
+    )
+    findings = complaints(folder, text)
+    assert sorted(finding.message for finding in findings) == [
+        "`bf16` should be `true` or `false`, here it is `maybe`",
+        "`data` should be a list, here it is `5`",
+        "`layers` should be greater than or equal to 0, here it is `-1`",
+        "`learning_rate` should be a number, here it is `fast`",
+        "`max_steps` should be a whole number",
+        "`upcycle` should be a mapping, here it is `3`",
+        "the file needs `model_name_or_path` (a folder or hub name) or `model: {config: …}`",
+        "the file needs the key `output_dir`",
+    ]
+
+
 def test_every_mistake_is_told_at_once_with_its_place(folder: Path) -> None:
     text = STAGED.replace("learning_rate: 2e-5\n", "learning_rat: 2e-5\n").replace(
         "scale: preserve", "scale: preserv"

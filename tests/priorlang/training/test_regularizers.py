@@ -120,7 +120,7 @@ MANUAL = "{{type: manual_modality, attribute: {}, allow: {}}}"
         (MANUAL.format("modality", "{vision: []}"), "invalid-value", 66, "may use 0 expert(s)"),
         (MANUAL.format("modality", "{vision: [1, 1]}"), "invalid-value", 66, "an expert twice"),
         (MANUAL.format("modality", "{}"), "invalid-value", 57, "at least 1"),
-        (MANUAL.format("modality", "{vision: 1}"), "invalid-value", 66, "tuple"),
+        (MANUAL.format("modality", "{vision: 1}"), "invalid-value", 66, "should be a list"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_told_with_its_place(

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from weakref import WeakSet
 
 from torch import Tensor, nn
 
@@ -84,7 +85,7 @@ def attach(
         shaping: False: only watch, for a stage that is not shaped.
 
     Raises:
-        AttachError: the model has no routers, or they do not fit the table.
+        AttachError: the model has no routers, they do not fit the table, or another shaper shapes them.
     """
     try:
         check_options(target, ranks, "tokens", min_population, "logits")
@@ -97,8 +98,18 @@ def attach(
         _check_window(window, ranks, scope)
     matched = match_routers(model, find_routers(model, routers), table)
     warn_without_leaf_modules(model, matched)
+    if shaping and (again := next((router for router in matched if router.module in _SHAPED), None)):
+        raise AttachError(
+            again.place,
+            "another shaper shapes this router already: together they would count twice",
+            "call detach() on that one first",
+        )
     loss = PriorLoss(table, ranks, target, min_population, scope)
     return Shaper(model, matched, loss, CdfMemory(window), shaping=shaping)
+
+
+_SHAPED: WeakSet[nn.Module] = WeakSet()
+"""Routers that a shaper shapes, so that none is shaped twice without a word."""
 
 
 def _check_window(window: int, ranks: Ranks, scope: Scope) -> None:
@@ -154,6 +165,8 @@ class Shaper:
             shapes_now = partial(self._shapes_now, place in layout.shaped)
             hook = RouterHook(router, place, header, self._passes, shapes_now)
             self._handles.append(router.register_forward_hook(hook))
+        if shaping:
+            _SHAPED.update(router.module for router in routers)
 
     def tokens(self, mask: Tensor | None = None, **attributes: Codes) -> AbstractContextManager[None]:
         """Describe the tokens of the forward passes within the `with`.
@@ -333,7 +346,9 @@ class Shaper:
         return step.classes.resolved() if step is not None else None
 
     def detach(self) -> None:
-        """Remove every hook: the model is as it was."""
+        """Remove every hook: the model is as it was. Calling it again does nothing."""
+        if self._handles and self._shaping:
+            _SHAPED.difference_update(router.module for router in self.routers)
         for handle in self._handles:
             handle.remove()
         self._handles.clear()

@@ -405,3 +405,15 @@ def test_a_router_that_no_gradient_passes_is_named() -> None:
         model(hidden)["loss"].backward()
     with pytest.raises(AttachError, match="no gradient passed"), shaper.tokens():
         pass
+
+
+def test_a_router_is_not_shaped_twice() -> None:
+    model = tiny("upcycled")
+    shaper = dpsl.attach(model, symmetric_table())
+    with pytest.raises(AttachError, match=r"layer 0 .*another shaper shapes this router already"):
+        dpsl.attach(model, symmetric_table())
+    watching = dpsl.attach(model, symmetric_table(), shaping=False)
+    shaper.detach()
+    shaper.detach()
+    watching.detach()
+    dpsl.attach(model, symmetric_table()).detach()

@@ -18,6 +18,8 @@ DROP_INDICES = ("shared", "per-matrix")
 SPARSE_NOISE = 0.01
 """Standard deviation of the noise on sparse copies (appendix C.2); the other methods bring their own variety."""
 ROUTER_STD = 0.02
+MOST_EXPERTS = 4096
+"""Far above any mixture there is: more is a slip, and would build for hours."""
 MANY_EXPERTS = 8
 """Above this many experts half of an expert is too much to drop (appendix C.4: .5 for 4 experts, .2 for 16)."""
 
@@ -163,6 +165,8 @@ def _granular(asked: Asked) -> Iterator[Problem]:
     parts = asked.granularity
     if asked.experts < 2:
         yield Problem("experts", "a mixture needs at least two", "ask for more experts")
+    elif asked.experts > MOST_EXPERTS:
+        yield Problem("experts", f"at most {MOST_EXPERTS:,} can be made", "ask for fewer experts")
     elif asked.top_k > asked.experts:
         yield Problem(
             "top_k",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +74,7 @@ def upcycle(
     ffns = dense_ffns(model)
     asked = UpcyclePlan(
         method, experts, top_k, granularity, shared_expert, noise, scale,
-        layers if isinstance(layers, str) else tuple(layers), seed, renormalize, drop_ratio, drop_indices,
+        layers if isinstance(layers, str) else _indices(layers), seed, renormalize, drop_ratio, drop_indices,
         router, router_std, tuple(map(name_of, branches)),
     )  # fmt: skip
     upcycled_class(model)
@@ -128,3 +128,13 @@ def _check_whole(model: nn.Module) -> None:
             "its parameters are already partitioned by ZeRO-3",
             "upcycle before DeepSpeed takes the model over",
         )
+
+
+def _indices(layers: Any) -> tuple[int, ...]:
+    if not isinstance(layers, Iterable):
+        raise UpcycleError(
+            f"layers={layers!r}",
+            "it says which layers route",
+            "give 'all', 'every-other', 'first-half' or a list",
+        )
+    return tuple(layers)

@@ -14,6 +14,7 @@ from transformers import PrinterCallback, Trainer
 from dpsl.errors import DpslError
 from dpsl.shaper import Shaper
 from dpsl.tokens import TOKEN_ATTRIBUTES
+from dpsl.train.interrupt import raise_kept
 from dpsl.train.processes import barrier, gather_sum
 from dpsl.train.run_folder import StageFolder
 from dpsl.train.shaped_trainer import ShapingMixin
@@ -98,6 +99,7 @@ class StageTrainer(ShapingMixin, Trainer):  # type: ignore[misc]
         self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Tensor | int | None = None
     ) -> Tensor:
         """One micro-step."""
+        raise_kept()
         loss: Tensor = super().training_step(model, inputs, num_items_in_batch)
         work, self.after_first_micro_step = self.after_first_micro_step, None
         if work is not None:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 from dpsl.errors import DpslError
 from dpsl.train.faults import LostProcessError, MachineError, told_faults
+from dpsl.train.interrupt import keep_interrupts
 from dpsl.train.processes import barrier, end_with_parent, first_on_main, prepare_process, rank, world_size
 from dpsl.train.run_folder import RunFolder, RunFolderError, open_run_folder, replacing, write_json
 from priorlang.table.prior_table import PriorTable
@@ -47,6 +48,7 @@ def train_run(path: Path, *, quiet: bool = False, data: DataRoom | None = None) 
         DpslError: anything the user can mend.
     """
     prepare_process()
+    keep_interrupts()
     from dpsl.train.console import Console
     from dpsl.train.models import initial_model, load_processor, load_stage_model
     from dpsl.train.stage import StageInput, run_stage

@@ -92,6 +92,18 @@ def test_another_number_of_tokens_is_named() -> None:
     shaper = dpsl.attach(model, symmetric_table())
     with (
         pytest.raises(AttachError, match=r"describes 14 tokens.*saw 36"),
-        shaper.tokens(mask=torch.ones(2, 7)),
+        shaper.tokens(mask=torch.ones(2, 7, dtype=torch.bool)),
     ):
         model(**batch())
+
+
+@pytest.mark.parametrize("mask", [torch.ones(2, 3), [[1, 1, 0]]])
+def test_a_mask_that_may_be_additive_is_refused(mask: object) -> None:
+    with pytest.raises(AttachError, match="give an integer or bool tensor"):
+        token_classes((MODALITY,), {"modality": "vision"}, mask)
+
+
+@pytest.mark.parametrize("codes", [torch.full((2, 3), 0.7), 0, [0, 1]])
+def test_codes_that_are_no_integers_are_refused(codes: object) -> None:
+    with pytest.raises(AttachError, match="give an integer tensor of codes, or names"):
+        token_classes((MODALITY,), {"modality": codes}, None)

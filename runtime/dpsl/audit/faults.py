@@ -47,11 +47,10 @@ def refuse_faults(
     Raises:
         AuditError: a router gets no gradient, a term reaches none, or padding counts.
     """
-    if tokens.masked is not None and tokens.masked > tokens.padding:
+    if tokens.masked:
         raise AuditError(
             "shaper.tokens(mask=…)",
-            f"the model's attention mask has {tokens.masked:,} padding tokens, and the shaper was told of "
-            f"{tokens.padding:,}: the rest would be shaped and counted",
+            f"{tokens.masked:,} tokens that are padding to the model count to the shaper: they would be shaped",
             'pass the same mask: shaper.tokens(mask=batch["attention_mask"], …)',
         )
     for sight in sights:

@@ -21,7 +21,7 @@ class TokenCounts:
     Attributes:
         counted: tokens that count.
         padding: tokens described as padding.
-        masked: zeros of the attention mask that the model was given, of the same shape; None: it had none.
+        masked: tokens that count and are zeros of the attention mask that the model was given; None: nobody was told.
         populations: name and tokens of each.
         shaped_LC: whether any token of a shaped class came, for each layer.
     """
@@ -48,7 +48,7 @@ def token_counts(shaper: Shaper | None, mask_BS: Tensor | None) -> TokenCounts:
     if class_N is not None:
         per_class[:-1] = torch.bincount(class_N.cpu() + 1, minlength=table.class_count + 1)
         if mask_BS is not None and mask_BS.numel() == len(class_N):
-            per_class[-1] = int((mask_BS == 0).sum())
+            per_class[-1] = int(((mask_BS.flatten() == 0).cpu() & (class_N >= 0).cpu()).sum())
     padding, *of_class, masked = summed(per_class).tolist()
     counts = np.zeros(table.population_count, np.int64)
     shaped: dict[int, int] = {}

@@ -78,6 +78,13 @@ def token_classes(
         AttachError: an attribute the prior does not have, one that is missing, an unknown member or code,
             or shapes that do not agree.
     """
+    if mask is not None and (not isinstance(mask, Tensor) or mask.is_floating_point()):
+        kind = str(mask.dtype) if isinstance(mask, Tensor) else type(mask).__name__
+        raise AttachError(
+            "shaper.tokens(mask=…)",
+            f"it is {kind}, and may mean anything: of additive masks 0 is what counts",
+            "give an integer or bool tensor [B, S], 0 for padding",
+        )
     names = [attribute.name for attribute in attributes]
     for name in given:
         if name not in names:
@@ -110,8 +117,11 @@ def _codes(attribute: TableAttribute, given: Codes | None) -> Tensor:
         return torch.tensor(code)
     if isinstance(given, str):
         return torch.tensor(_code_of(attribute, given))
-    if isinstance(given, Sequence):
+    if isinstance(given, Sequence) and all(isinstance(name, str) for name in given):
         return torch.tensor([_code_of(attribute, name) for name in given])
+    if not isinstance(given, Tensor) or given.is_floating_point():
+        kind = str(given.dtype) if isinstance(given, Tensor) else type(given).__name__
+        raise AttachError(place, f"it is {kind}", "give an integer tensor of codes, or names of members")
     codes = given.detach().long()
     if codes.dim() not in (1, 2):
         raise AttachError(place, f"its shape is {tuple(codes.shape)}", "give codes as [B, S] or [B]")

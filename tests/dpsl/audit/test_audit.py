@@ -91,7 +91,18 @@ def test_padding_that_the_shaper_was_not_told_of() -> None:
     shaper = dpsl.attach(model, symmetric_table())
     audit = Audit(model, shaper)
     micro_step(model, shaper, told=False)
-    with pytest.raises(AuditError, match=r"padding tokens, and the shaper was told of 0"):
+    with pytest.raises(AuditError, match="4 tokens that are padding to the model count to the shaper"):
+        audit.finish()
+
+
+@pytest.mark.parametrize("wrong", [lambda mask: mask == 0, lambda mask: mask.flip(0)])
+def test_a_mask_that_is_another(wrong: Callable[[Tensor], Tensor]) -> None:
+    model, inputs = tiny("mixtral"), batch()
+    shaper = dpsl.attach(model, symmetric_table())
+    audit = Audit(model, shaper)
+    with shaper.tokens(mask=wrong(inputs["attention_mask"])):
+        model(**inputs).loss.backward()
+    with pytest.raises(AuditError, match="padding to the model count to the shaper"):
         audit.finish()
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from weakref import WeakSet
 
+import torch
 from torch import Tensor, nn
 
 from dpsl.arguments import check_options
@@ -126,6 +127,9 @@ def _check_window(window: int, ranks: Ranks, scope: Scope) -> None:
         )
 
 
+_TABLE = "table"
+"""Where a state says which prior it is of."""
+
 _WORD = 4
 """Bytes of a count, an int32, and of an end, a float32."""
 
@@ -214,10 +218,26 @@ class Shaper:
 
     def state_dict(self) -> dict[str, Tensor]:
         """The tokens that a window remembers, for a checkpoint; empty with a window of 1. Equal on every rank."""
-        return self._memory.state_dict()
+        state = self._memory.state_dict()
+        return {**state, _TABLE: self._table_mark()} if state else {}
+
+    def _table_mark(self) -> Tensor:
+        return torch.tensor(list(self.table.header.normal_form.encode()), dtype=torch.uint8)
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Remember the tokens of a checkpoint."""
+        """Remember the tokens of a checkpoint.
+
+        Raises:
+            AttachError: they are of another prior, or of no shaper.
+        """
+        state = dict(state)
+        mark = state.pop(_TABLE, None)
+        if state and (mark is None or not torch.equal(mark.cpu(), self._table_mark())):
+            raise AttachError(
+                "shaper.load_state_dict(…)",
+                "its tokens were ranked under another prior",
+                "begin with an empty window",
+            )
         self._memory.load_state_dict(state, next(self.routers[0].module.parameters()).device)
 
     def bytes_exchanged(self, ranks: int | None = None) -> int:

@@ -16,6 +16,7 @@ from dpsl.errors import AttachError
 from dpsl.loss import dirichlet_prior_shaping_loss
 from dpsl.routers.find import find_routers
 from priorlang.table.prior_table import UNSHAPED, PriorTable
+from tests.dpsl.gradients import assert_same_gradient, assert_same_gradients, gradients
 
 CHECKPOINTING = {
     "plain": None,
@@ -58,20 +59,6 @@ def explicit_loss(
     return total
 
 
-def gradients(model: nn.Module) -> dict[str, Tensor]:
-    found = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
-    model.zero_grad()
-    return found
-
-
-def assert_equal_gradients(one: dict[str, Tensor], other: dict[str, Tensor], tolerance: float = 1e-5) -> None:
-    assert one.keys() == other.keys()
-    for name, gradient in one.items():
-        scale = float(other[name].abs().max())
-        difference = float((gradient - other[name]).abs().max())
-        assert difference <= tolerance * scale + 1e-9, (name, difference, scale)
-
-
 def explicit_gradients(kind: str, model: nn.Module, table: PriorTable, steps: int) -> dict[str, Tensor]:
     for seed in range(steps):
         torch.manual_seed(seed)
@@ -111,7 +98,7 @@ def test_forward_passes_of_one_loss(checkpointing: str) -> None:
         with shaper.tokens(mask=inputs["attention_mask"], modality=codes(seed, inputs["input_ids"])):
             losses.append(model(**inputs).loss)
     (sum(losses) / 4).backward()
-    assert_equal_gradients(gradients(model), plain)
+    assert_same_gradients(gradients(model), plain)
 
 
 def test_passes_of_a_part_of_the_model() -> None:
@@ -131,7 +118,7 @@ def test_passes_of_a_part_of_the_model() -> None:
         loss = sum(model.model(input_ids).last_hidden_state.square().mean() for input_ids in inputs)
     shaper.scale_with(loss)
     loss.backward()
-    assert_equal_gradients(gradients(model), {name: g + separate[1][name] for name, g in separate[0].items()})
+    assert_same_gradients(gradients(model), {name: g + separate[1][name] for name, g in separate[0].items()})
 
 
 def test_top_1_renormalised_still_reaches_the_router() -> None:
@@ -186,7 +173,7 @@ def test_padding_counts_nowhere() -> None:
         results.append((gradients(model), shaper.statistics()))
     (one, counts), (other, counts_other) = results
     router = "model.layers.1.mlp.router.weight"
-    assert torch.allclose(one[router], other[router], rtol=1e-5, atol=1e-8)
+    assert_same_gradient(one[router], other[router])
     assert (counts.bins == counts_other.bins).all()
 
 
@@ -301,7 +288,7 @@ def test_scale_with_covers_a_loss_of_ones_own() -> None:
     (model(**inputs, labels=labels).loss * 0.5).backward()
     task_half = gradients(model)
     for name, gradient in shaping.items():
-        assert torch.allclose(gradient - task[name], plain[name] - task_half[name], rtol=1e-4, atol=1e-7)
+        assert_same_gradient(gradient - task[name], plain[name] - task_half[name], within=1e-4, name=name)
 
 
 def test_a_backward_pass_without_scale_is_named() -> None:
@@ -322,7 +309,7 @@ def test_watching_alone_adds_no_gradient() -> None:
     shaper = dpsl.attach(model, symmetric_table(), shaping=False)
     with shaper.tokens(mask=inputs["attention_mask"]):
         model(**inputs).loss.backward()
-    assert_equal_gradients(gradients(model), plain, tolerance=0.0)
+    assert_same_gradients(gradients(model), plain, within=0.0)
     assert "dpsl" not in shaper.metrics()
     assert shaper.statistics().tokens.sum() > 0
 

@@ -21,6 +21,7 @@ from dpsl.regularizers.terms import LOSSES, named_terms
 from dpsl.routers.find import find_routers
 from dpsl.routers.output import chosen_experts, read_output
 from priorlang.training.regularizers import Loss
+from tests.dpsl.gradients import assert_same_gradients, gradients
 from tests.dpsl.tiny_models import VOCABULARY, tiny
 
 SCHEDULE = ((0.0, 0.0), (1.0, 1.0))
@@ -40,10 +41,6 @@ def batch(seed: int) -> dict[str, Tensor]:
     mask = torch.ones_like(ids)
     mask[0, 4:] = 0
     return {"input_ids": ids, "attention_mask": mask, "labels": ids.masked_fill(mask == 0, -100)}
-
-
-def gradients(model: nn.Module) -> dict[str, Tensor]:
-    return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
 
 
 def plainly(model: nn.Module, data: dict[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
@@ -91,9 +88,7 @@ def test_gradients_equal_the_plain_sum(kind: str, reentrant: bool | None) -> Non
         regularizers.scale_with(loss, 0.5)
         loss.backward()
         assert regularizers.metrics() == pytest.approx(expected, rel=1e-5)
-    found = gradients(attached)
-    for name, gradient in gradients(plain).items():
-        torch.testing.assert_close(found[name], gradient, rtol=1e-4, atol=1e-7, msg=name)
+    assert_same_gradients(gradients(attached), gradients(plain))
     regularizers.detach()
 
 

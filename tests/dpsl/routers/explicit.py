@@ -96,13 +96,6 @@ def population_terms(table: PriorTable, place: int, logits_NK: Tensor, ranks: Se
     return total
 
 
-def gradients(model: nn.Module) -> dict[str, Tensor]:
-    """Every parameter's gradient, which is then forgotten."""
-    found = {name: p.grad.float().clone() for name, p in model.named_parameters() if p.grad is not None}
-    model.zero_grad()
-    return found
-
-
 def is_router(name: str) -> bool:
     """Whether a parameter is a router's."""
     return name.endswith(("gate.weight", "router.weight", "router.bias", "gate.wg.weight"))

@@ -7,11 +7,12 @@ from functools import cache
 import pytest
 import torch
 from batches import micro_batch, table_of
-from explicit import distance, explicit_loss, gradients
+from explicit import distance, explicit_loss
 from families import FAMILIES, build, top_k_of
 from torch import Tensor, nn
 
 import dpsl
+from tests.dpsl.gradients import gradients
 
 TOLERANCE = 1e-3
 ACCUMULATIONS = (1, 2, 4, 8)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from batches import micro_batch, table_of
-from explicit import gradients, is_router
+from explicit import is_router
 from families import build
 from tables import symmetric_table
 from test_injection import CHECKPOINTING, set_checkpointing
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 import dpsl
 from dpsl.errors import AttachError
+from tests.dpsl.gradients import gradients
 
 TASK_WEIGHT = (3.0, 0.7)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from explicit import MicroBatch, gradients, population_terms
+from explicit import MicroBatch, population_terms
 from tables import modality_table
 from tiny_models import EXPERTS, LAYERS, TOP_K, tiny
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ import dpsl
 from dpsl.errors import AttachError
 from dpsl.routers.find import find_routers
 from priorlang.table.prior_table import PriorTable
+from tests.dpsl.gradients import gradients
 
 WIDTH = 12
 

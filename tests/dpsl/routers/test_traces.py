@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 from batches import micro_batch, table_of
-from explicit import gradients, is_router
+from explicit import is_router
 from families import FAMILIES, build, top_k_of
 from torch import Tensor, nn
 
 import dpsl
+from tests.dpsl.gradients import gradients
 
 
 def hooks(model: nn.Module) -> list[tuple[int, int, int, int]]:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dpsl.audit.ranks import summed
+from dpsl.ranks import summed
 from dpsl.shaper import Shaper
 from priorlang.table.prior_table import UNSHAPED
 
@@ -23,7 +23,7 @@ class TokenCounts:
         padding: tokens described as padding.
         masked: tokens that count and are zeros of the attention mask that the model was given; None: nobody was told.
         populations: name and tokens of each.
-        shaped_LC: whether any token of a shaped class came, for each layer.
+        shaped: by layer, tokens of shaped classes.
     """
 
     counted: int

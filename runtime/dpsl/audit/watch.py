@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from dpsl.audit.coefficients import coefficients
 from dpsl.audit.faults import RouterSight, refuse_faults, warnings_of
 from dpsl.audit.leaves import leaf_modules
-from dpsl.audit.ranks import summed, world_size
 from dpsl.audit.tokens import token_counts
 from dpsl.errors import AttachError
+from dpsl.ranks import summed, world_size
 from dpsl.regularizers import Regularizers
 from dpsl.routers.blocks import moe_blocks_without_router
 from dpsl.routers.found import FoundRouter

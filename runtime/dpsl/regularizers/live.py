@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 
 from dpsl.errors import AttachError
+from dpsl.ranks import summed
 from dpsl.regularizers.hook import RegularizerHook, SeenRouter
 from dpsl.regularizers.live_selection import LiveSelection
 from dpsl.regularizers.terms import Term
@@ -106,10 +106,7 @@ class Regularizers:
         for place, term in enumerate(self.terms):
             if seen := values.get(term.name):
                 sums[:, place] = torch.tensor([float(torch.stack(seen).double().sum()), len(seen)])
-        if across_ranks and dist.is_initialized() and dist.get_world_size() > 1:
-            sums = sums.to("cuda" if dist.get_backend() == "nccl" else "cpu")
-            dist.all_reduce(sums)
-        rows = zip(self.terms, *sums.tolist(), strict=True)
+        rows = zip(self.terms, *(summed(sums) if across_ranks else sums).tolist(), strict=True)
         losses = {term.name: total / passes for term, total, passes in rows if passes}
         return losses | self._selection.metrics()
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 
 from dpsl.errors import AttachError
+from dpsl.ranks import summed
 from dpsl.regularizers.deepseek_bias import updated_bias
 from dpsl.regularizers.manual_modality import allowed_experts, attributes_of
 from dpsl.regularizers.selection_hook import add_bias, bias_of, drop_unused_hook, selection_hook
@@ -111,9 +111,7 @@ class LiveSelection:
         sizes = [len(slots_K) for slots_K in counted]
         biases = [bias_of(router) for router, _ in self._biased.values()]
         device = next(bias.device for bias in biases if bias is not None)
-        flat = torch.cat([slots_K.to(device) for slots_K in counted])
-        if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
-            dist.all_reduce(flat)
+        flat = summed(torch.cat([slots_K.to(device) for slots_K in counted]))
         self._slots_K = {}
         parts = torch.split(flat, sizes)
         for (_, term), bias_K, slots_K in zip(self._biased.values(), biases, parts, strict=True):

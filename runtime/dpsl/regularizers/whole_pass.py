@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
-import torch.distributed as dist
 from torch import Tensor
 
 from dpsl.errors import AttachError
+from dpsl.ranks import all_ranks, summed, world_size
 from dpsl.regularizers.batch_shaping import batch_shaping
 from dpsl.regularizers.router_sums import RouterSums, RouterTokens, stacked
 from dpsl.regularizers.terms import LOSSES, Term
@@ -103,7 +103,7 @@ def _add_term(
     ranks = 1
     with torch.enable_grad():
         if term.plan.scope == "global":
-            ranks = _world_size()
+            ranks = world_size()
             total = stacked([whole[layer] for layer in covered])
             of_others = {name: getattr(total, name) - getattr(sums, name) for name in _DIFFERENTIABLE}
             inputs = {**vars(total), **{name: leaves[name] + of_others[name] for name in _DIFFERENTIABLE}}
@@ -128,7 +128,7 @@ def _add_batch_shaping(
 ) -> None:
     """Batch shaping ranks tokens, so that it is no function of sums."""
     plan: BatchShaping = term.plan
-    group = dist.group.WORLD if plan.scope == "global" and _world_size() > 1 else None
+    group = all_ranks() if plan.scope == "global" else None
     values: list[Tensor] = []
     for layer in covered:
         tokens = layers[layer]
@@ -151,11 +151,10 @@ def _sums_ranks(term: Term) -> bool:
 def _of_all_ranks(own: Mapping[int, RouterSums], counts: StepCounts) -> dict[int, RouterSums]:
     """The sums of every rank's tokens, the counts those of the optimizer step, in one all-reduce."""
     whole = dict(own)
-    if _world_size() > 1:
+    if world_size() > 1:
         names = [name for name in vars(next(iter(own.values()))) if name != "top_k"]
         parts = [getattr(sums, name) for sums in own.values() for name in names]
-        flat = torch.cat([part.reshape(-1).double() for part in parts])
-        dist.all_reduce(flat)
+        flat = summed(torch.cat([part.reshape(-1).double() for part in parts]))
         pieces = iter(torch.split(flat, [part.numel() for part in parts]))
         for layer, sums in own.items():
             reduced = {name: next(pieces).view_as(getattr(sums, name)) for name in names}
@@ -184,8 +183,3 @@ def _refuse_unlike(term: Term, covered: Sequence[int], sums: Mapping[int, Router
                 f"{sums[layer].experts}, {sums[layer].top_k} a token",
                 "give the layers of each kind a regularizer of their own, with `layers:`",
             )
-
-
-def _world_size() -> int:
-    ready = dist.is_available() and dist.is_initialized()
-    return dist.get_world_size() if ready else 1

@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dpsl.ranks import exchange_device, summed
 from dpsl.shaping.layout import TableLayout
 from dpsl.shaping.routed_tokens import RoutedTokens
 from dpsl.shaping.routing_sums import RoutingSums
@@ -73,20 +74,17 @@ class RoutingAccumulator:
             across_ranks: every rank must then call this.
             keep: leave it to be taken by the next call.
         """
-        distributed = across_ranks and _several_ranks()
-        sums = self._sums if self._sums is not None else self._zeros(_own_device())
+        sums = self._sums if self._sums is not None else self._zeros(exchange_device())
         recent = sums if self._taken is None else sums.minus(self._taken)
         if not keep and self._sums is not None:
             self._taken = sums.copied()
-        return (recent.over_ranks() if distributed else recent).first(self._slots)
+        return (recent.over_ranks() if across_ranks else recent).first(self._slots)
 
     def statistics(self, table: PriorTable) -> RoutingStatistics:
         """What was added since the last reset, on all ranks where torch.distributed runs: every rank must ask."""
-        sums = self._sums if self._sums is not None else self._zeros(_own_device())
+        sums = self._sums if self._sums is not None else self._zeros(exchange_device())
         bins = self._bins if self._bins is not None else self._no_bins(sums.tokens.device)
-        if _several_ranks():
-            sums, bins = sums.over_ranks(), bins.clone()
-            torch.distributed.all_reduce(bins)
+        sums, bins = sums.over_ranks(), summed(bins)
         arrays = [tensor[:-1].cpu().numpy().copy() for tensor in sums.tensors()[:-1]]
         tokens, load, top, probability, log_probability = (
             [self._by_group(array) for array in arrays] if self.by_class else arrays
@@ -137,13 +135,3 @@ def log_scores(logits_NK: Tensor) -> tuple[Tensor, Tensor]:
     rest_N1 = logits_NK.scatter(-1, top_N1, -torch.inf).logsumexp(-1, keepdim=True)
     ell_NK = log_p_NK - torch.log1p(-log_p_NK.exp())
     return log_p_NK, ell_NK.scatter(-1, top_N1, top_logit_N1 - rest_N1)
-
-
-def _several_ranks() -> bool:
-    distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
-    return distributed and torch.distributed.get_world_size() > 1
-
-
-def _own_device() -> torch.device:
-    """Where sums of nothing lie, so that ranks without tokens can take part."""
-    return torch.device("cuda" if _several_ranks() and torch.distributed.get_backend() == "nccl" else "cpu")

@@ -11,6 +11,7 @@ from torch import Tensor
 from dpsl.histogram import CarriedHistogram
 from dpsl.loss import ShapingResult, observe, shaping_loss_and_gradient
 from dpsl.marginals import BetaMarginals
+from dpsl.ranks import all_ranks
 from dpsl.shaping.cdf_memory import Carried
 from dpsl.shaping.layout import TableLayout, table_layout
 from dpsl.shaping.null_floor import null_floor
@@ -93,10 +94,7 @@ class PriorLoss:
 
     def group(self) -> torch.distributed.ProcessGroup | None:
         """The ranks whose tokens make up a population; None: this one alone."""
-        distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
-        if self.scope == "micro" or not distributed or torch.distributed.get_world_size() == 1:
-            return None
-        return torch.distributed.group.WORLD
+        return None if self.scope == "micro" else all_ranks()
 
 
 class _Tensors(NamedTuple):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
+from dpsl.ranks import summed
 from dpsl.shaping.routed_tokens import RoutedTokens
 
 LEAST_LOG_P = -10_000.0
@@ -84,11 +85,8 @@ class RoutingSums:
         )
 
     def over_ranks(self) -> RoutingSums:
-        """A copy with every rank's sums; each rank must ask."""
-        summed = self.copied()
-        for tensor in summed.tensors():
-            torch.distributed.all_reduce(tensor)
-        return summed
+        """Every rank's sums; each rank must ask."""
+        return RoutingSums(*(summed(tensor) for tensor in self.tensors()))
 
     def tensors(self) -> tuple[Tensor, ...]:
         """The sums in the order of the attributes."""

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dpsl.loss import ShapingResult
+from dpsl.ranks import summed
 from dpsl.shaping.prior_loss import PriorLoss
 
 _MOST = 64
@@ -48,11 +49,7 @@ class ShapingValues:
         self._settle()
         sums_3S = torch.cat([self._sums_2S, self._passes_S[None]])
         self._sums_2S, self._passes_S = torch.zeros_like(self._sums_2S), torch.zeros_like(self._passes_S)
-        distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
-        if across_ranks and distributed and torch.distributed.get_world_size() > 1:
-            sums_3S = sums_3S.to("cuda" if torch.distributed.get_backend() == "nccl" else "cpu")
-            torch.distributed.all_reduce(sums_3S)
-        loss_S, floor_S, passes_S = sums_3S.cpu().numpy()
+        loss_S, floor_S, passes_S = (summed(sums_3S) if across_ranks else sums_3S).numpy()
         means = np.zeros((2, layers))
         means[:, list(self._loss.layout.shaped)] = np.stack([loss_S, floor_S]) / passes_S.clip(min=1)
         return means[0], means[1]

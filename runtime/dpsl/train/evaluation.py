@@ -16,6 +16,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from dpsl.ranks import summed
 from dpsl.tokens import TOKEN_ATTRIBUTES
 from dpsl.train.data.collator import Collator
 from dpsl.train.data.dataset import IGNORED, ConversationDataset
@@ -73,7 +74,7 @@ def evaluate_answers(
                 loss_2 += torch.tensor([nll, tokens], dtype=torch.float64)
     finally:
         model.train(was_training)
-    totals = _sum_over_ranks(totals, model)
+    totals = summed(totals)
     right_T, asked_T, loss_2 = totals[: len(names)], totals[len(names) : -2], totals[-2:]
     by_task: dict[str, float] = {}
     for name in names:
@@ -123,11 +124,3 @@ def _to_device(batch: dict[str, Any], model: nn.Module) -> dict[str, Any]:
         name: _to_device(value, model) if isinstance(value, dict) else value.to(device)
         for name, value in batch.items()
     }
-
-
-def _sum_over_ranks(totals: Tensor, model: nn.Module) -> Tensor:
-    if not dist.is_initialized():
-        return totals
-    summed = totals.to(next(model.parameters()).device)
-    dist.all_reduce(summed)
-    return summed.cpu()

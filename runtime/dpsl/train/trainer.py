@@ -12,10 +12,11 @@ from torch import Tensor, nn
 from transformers import PrinterCallback, Trainer
 
 from dpsl.errors import DpslError
+from dpsl.ranks import summed
 from dpsl.shaper import Shaper
 from dpsl.tokens import TOKEN_ATTRIBUTES
 from dpsl.train.interrupt import raise_kept
-from dpsl.train.processes import barrier, gather_sum
+from dpsl.train.processes import barrier
 from dpsl.train.run_folder import StageFolder
 from dpsl.train.shaped_trainer import ShapingMixin
 from dpsl.train.window import save_window
@@ -134,7 +135,7 @@ class StageTrainer(ShapingMixin, Trainer):  # type: ignore[misc]
         if not training:
             return
         seconds = time.perf_counter() - self._since
-        tokens = gather_sum(torch.tensor(float(self._tokens), device=self.args.device))
+        tokens = summed(torch.tensor(float(self._tokens), device=self.args.device))
         row: dict[str, Any] = {"step": self.state.global_step, "epoch": self.state.epoch}
         row |= {name: logs[name] for name in ("loss", "learning_rate", "grad_norm") if name in logs}
         if float(tokens):

@@ -24,8 +24,8 @@ class Described:
             yield
 
 
-def in_evaluation(shaper: Any, regularizers: Regularizers | None) -> Any:
+def in_evaluation(shaper: Any, regularizers: Regularizers | None) -> Described | None:
     """What must be told of tokens in evaluation: the shaper given, and regularizers that bar experts; None: nothing."""
     barring = regularizers if regularizers is not None and regularizers.bars_experts else None
     terms = [term for term in (shaper, barring) if term is not None]
-    return Described(*terms) if len(terms) > 1 else next(iter(terms), None)
+    return Described(*terms) if terms else None

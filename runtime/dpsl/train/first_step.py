@@ -1,34 +1,25 @@
-"""The audit of a trainer's first micro-step, told on rank 0."""
+"""The audit of a trainer's first micro-step."""
 
 from __future__ import annotations
 
 import logging
 from typing import Any
 
-from dpsl.audit import Audit, audit_lines
+from dpsl.audit import audit_lines
 from dpsl.train.processes import rank
 
 LOGGER = logging.getLogger("dpsl.audit")
 
 
-def finish_audit(trainer: Any, audit: Audit) -> dict[str, Any]:
-    """What the audit saw of a trainer's micro-step, after its backward pass. Every rank must call it.
-
-    Returns:
-        What `Audit.finish` does.
-
-    Raises:
-        AuditError: a router that would not learn, or a term that would not teach it.
-    """
-    result = audit.finish(trainer.current_gradient_accumulation_steps, loss_scale=_loss_scale(trainer))
+def log_audit(result: dict[str, Any]) -> None:
+    """Tell what an audit found, on rank 0."""
     if rank() == 0:
         _be_heard()
         for line in audit_lines(result):
             LOGGER.info(line)
-    return result
 
 
-def _loss_scale(trainer: Any) -> float:
+def loss_scale(trainer: Any) -> float:
     """By what fp16 training multiplies the loss: DeepSpeed's scale, or that of torch.amp."""
     if not trainer.args.fp16:
         return 1.0

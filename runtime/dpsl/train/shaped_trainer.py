@@ -11,8 +11,8 @@ divided by their number afterwards: there the gradient that arrives is that fact
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
@@ -24,7 +24,8 @@ from dpsl.errors import DpslError
 from dpsl.shaper import Shaper
 from dpsl.tokens import TOKEN_ATTRIBUTES
 from dpsl.train.callbacks import RegularizerCallback, ScheduleCallback
-from dpsl.train.first_step import finish_audit
+from dpsl.train.described import Described
+from dpsl.train.first_step import log_audit, loss_scale
 from dpsl.train.processes import world_size
 from dpsl.train.sampling import warn_of_grouped_samples
 
@@ -89,8 +90,13 @@ class ShapingMixin:
             return parent.training_step(*positional, **options)
         audit = begin(this.model, total=self._shaped_total or this.state.max_steps)
         loss = parent.training_step(*positional, **options)
-        self.audit = finish_audit(self, audit)
+        self.audit = audit.finish(this.current_gradient_accumulation_steps, loss_scale=loss_scale(this))
+        self.tell_audit(self.audit)
         return loss
+
+    def tell_audit(self, result: dict[str, Any]) -> None:
+        """What becomes of the audit, on every rank: its lines are logged."""
+        log_audit(result)
 
     def compute_loss(
         self,
@@ -117,8 +123,7 @@ class ShapingMixin:
             terms.scale_with(found[0] if return_outputs else found, factor)
         return found
 
-    @contextmanager
-    def described(self, attributes: Mapping[str, Any] | None) -> Iterator[None]:
+    def described(self, attributes: Mapping[str, Any] | None) -> AbstractContextManager[None]:
         """Within, the model's routers know their tokens.
 
         Raises:
@@ -130,10 +135,7 @@ class ShapingMixin:
                 f"it has no `{TOKEN_ATTRIBUTES}`, which tell the routers what each token is",
                 "wrap the collator: data_collator=dpsl.TokenCollator(collator, table)",
             )
-        with ExitStack() as described:
-            for terms in self.router_terms:
-                described.enter_context(terms.tokens(**attributes))
-            yield
+        return Described(*self.router_terms).tokens(**attributes)
 
     def router_factor(self, num_items_in_batch: Tensor | int | None) -> float:
         """By what the gradient that arrives at the loss is multiplied, so that micro-batches average."""

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from dpsl.audit import Audit, audit_lines
+from dpsl.audit import audit_lines
 from dpsl.regularizers import Regularizers, attach_regularizers
 from dpsl.shaper import attach
 from dpsl.text_table import number
@@ -161,6 +161,11 @@ def _trainer(
         _record(given, row)
         console.row(row)
 
+    def on_audit(result: dict[str, Any]) -> None:
+        first_on_main(lambda: _save_audit(given, {"stage": stage.name, **result}))
+        for line in audit_lines(result):
+            console.line(line)
+
     trainer = StageTrainer(
         folder=folder,
         shaper=shaper,
@@ -172,31 +177,17 @@ def _trainer(
         keep=stage.save_total_limit,
         look_ahead=shaper if stage.shape and stage.look_ahead else None,
         on_row=on_row,
+        on_audit=on_audit,
         model=learning_model(model, stage, data),
         args=training_arguments(stage, folder.path),
         train_dataset=data.train,
         data_collator=data.collate,
         callbacks=[FlowCallback(), ProgressCallback(console, stage.name)],
     )
-    shapes = shaper is not None and stage.shape
-    if (shapes or regularizers is not None) and not folder.checkpoints():
-        audit = Audit(model, shaper, regularizers, total=given.shaped_total)
-        trainer.after_first_micro_step = partial(_audit, given, trainer, audit, console)
     if stage.eval_steps is not None and data.held_out:
         evaluate = partial(_evaluate, given, trainer, data, regularizers)
         trainer.add_callback(EvaluationCallback(stage.eval_steps, evaluate))
     return trainer
-
-
-def _audit(
-    given: StageInput, trainer: StageTrainer, audit: Audit, console: Console, _inputs: dict[str, Any]
-) -> None:
-    optimizer = getattr(trainer.model_wrapped, "optimizer", None)
-    loss_scale = float(getattr(optimizer, "loss_scale", 1.0)) if given.plan.fp16 else 1.0
-    result = audit.finish(given.plan.gradient_accumulation_steps, loss_scale=loss_scale)
-    first_on_main(lambda: _save_audit(given, {"stage": given.plan.name, **result}))
-    for line in audit_lines(result):
-        console.line(line)
 
 
 def _save_audit(given: StageInput, result: dict[str, Any]) -> None:

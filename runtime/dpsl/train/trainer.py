@@ -36,10 +36,8 @@ class StageTrainer(ShapingMixin, Trainer):  # type: ignore[misc]
         keep: checkpoints to keep.
         look_ahead: the Shaper that counts all micro-batches of a step beforehand, or None.
         on_row: is given every row of metrics, on every rank.
+        on_audit: is given what the audit found, on every rank.
         arguments: the mixin's and Trainer's own.
-
-    Attributes:
-        after_first_micro_step: called once with its batch, before any parameter changes.
     """
 
     def __init__(
@@ -51,9 +49,11 @@ class StageTrainer(ShapingMixin, Trainer):  # type: ignore[misc]
         keep: int,
         look_ahead: Any,
         on_row: Callable[[dict[str, Any]], None],
+        on_audit: Callable[[dict[str, Any]], None],
         **arguments: Any,
     ) -> None:
-        super().__init__(audit=False, **arguments)  # the run's own is kept in its folder
+        # A resumed stage was audited when it began.
+        super().__init__(audit=not folder.checkpoints(), **arguments)
         self.remove_callback(PrinterCallback)
         self._folder = folder
         self._routers = routers
@@ -61,7 +61,7 @@ class StageTrainer(ShapingMixin, Trainer):  # type: ignore[misc]
         self._keep = keep
         self._look_ahead = look_ahead
         self._on_row = on_row
-        self.after_first_micro_step: Callable[[dict[str, Any]], None] | None = None
+        self._on_audit = on_audit
         self._routing: dict[str, float] = {}
         self._tokens = 0
         self._since = time.perf_counter()
@@ -99,27 +99,16 @@ class StageTrainer(ShapingMixin, Trainer):  # type: ignore[misc]
     def training_step(
         self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Tensor | int | None = None
     ) -> Tensor:
-        """One micro-step."""
+        """One micro-step; its tokens are counted, and an interrupt that Python dropped is raised."""
         raise_kept()
-        loss: Tensor = super().training_step(model, inputs, num_items_in_batch)
-        work, self.after_first_micro_step = self.after_first_micro_step, None
-        if work is not None:
-            work(self._prepare_inputs(inputs))
-        return loss
-
-    def compute_loss(
-        self,
-        model: nn.Module,
-        inputs: dict[str, Any],
-        return_outputs: bool = False,
-        num_items_in_batch: Tensor | int | None = None,
-    ) -> Any:
-        """The loss; its tokens are counted."""
         if "attention_mask" in inputs:
             self._tokens += int(inputs["attention_mask"].sum())
-        return super().compute_loss(
-            model, inputs, return_outputs=return_outputs, num_items_in_batch=num_items_in_batch
-        )
+        loss: Tensor = super().training_step(model, inputs, num_items_in_batch)
+        return loss
+
+    def tell_audit(self, result: dict[str, Any]) -> None:
+        """The audit goes to the run."""
+        self._on_audit(result)
 
     def router_metrics(self) -> dict[str, float]:
         """Metrics of the routers since the last row; kept for the run's own row."""

@@ -103,6 +103,8 @@ def _parse_in_pieces(source: SourceFile, comments: tuple[t.Comment, ...]) -> tup
     if not statements:
         # Nothing could be read, so nothing is missing: what is wrong has been said.
         broken.append(t.Broken("", None, span))
+    if version is None and len(broken) > max(2, len(statements)) and _is_something_else(source.text):
+        findings = [_no_prior(min(finding.span for finding in findings))]
     document = t.Document(version, tuple(statements), span, tuple(broken), comments)
     return document, sorted(findings, key=lambda finding: finding.span)
 
@@ -160,6 +162,19 @@ def _refused(source: SourceFile) -> tuple[t.Document, list[Finding]]:
     message = f"the file has more than {MAXIMUM_WORDS:,} words; a prior is a small program"
     document = t.Document(None, (), span, (t.Broken("", None, span),))
     return document, [Finding("too-large", Severity.ERROR, message, span)]
+
+
+def _is_something_else(text: str) -> bool:
+    """Whether a text begins as no prior does, not even one with a misspelt first word."""
+    first = next(statements_of(text))
+    words = first.text.split(maxsplit=1)
+    return not first.keyword and closest(words[0], (*STATEMENT_KEYWORDS, "priorlang")) is None
+
+
+def _no_prior(place: Span) -> Finding:
+    """Instead of an error for every line of something else."""
+    message = "this is no prior file: it does not begin with `priorlang 1`, and most of it cannot be read"
+    return Finding("syntax-error", Severity.ERROR, message, place)
 
 
 def _given_up(file: str, chunk: Chunk) -> Finding:

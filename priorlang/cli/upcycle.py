@@ -67,7 +67,8 @@ def _plan(settings: tuple[str, ...]) -> UpcyclePlan:
     from priorlang.diagnostics.span import whole_file
     from priorlang.training.complaints import findings_of
     from priorlang.training.overrides import parse_overrides, with_overrides
-    from priorlang.training.upcycle import UpcyclePlan, problems
+    from priorlang.training.upcycle import UpcyclePlan
+    from priorlang.training.upcycle_checks import problems
     from priorlang.training.yaml_tree import Place, SourceTree
 
     given = parse_overrides(settings)

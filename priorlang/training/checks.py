@@ -10,7 +10,7 @@ from priorlang.training.complaints import no_model
 from priorlang.training.lineage import check_lineage
 from priorlang.training.plan import DataSource, StagePlan, TrainingPlan
 from priorlang.training.regularizer_checks import check_regularizers
-from priorlang.training.upcycle import problems
+from priorlang.training.upcycle_checks import problems
 from priorlang.training.yaml_tree import Path, SourceTree
 
 StagePath = Callable[..., Path]
@@ -80,6 +80,8 @@ def _experts(stage: StagePlan, tree: SourceTree, at: StagePath) -> Iterator[Find
         )
         message = f"`{key}` is {getattr(upcycle, key)}: {problem}; {fix}"
         yield _error("invalid-value", message, tree, place)
+    if upcycle.router_from is not None and not FilePath(upcycle.router_from).is_dir():
+        yield _missing(FilePath(upcycle.router_from), tree, at("upcycle", "router_from"), "folder")
 
 
 def _carrying(stage: StagePlan, tree: SourceTree, at: Callable[..., Path]) -> Iterator[Finding]:

@@ -26,7 +26,7 @@ def resolve_stage(stage: dict[str, Any], folder: Path) -> dict[str, Any]:
     resolved = _with_paths(stage, ("prior",), folder)
     upcycle = stage.get("upcycle")
     if isinstance(upcycle, dict):
-        resolved["upcycle"] = _with_branches(upcycle, folder)
+        resolved["upcycle"] = _with_branches(_with_paths(upcycle, ("router_from",), folder), folder)
     for key in ("data", "eval_data"):
         sources = stage.get(key)
         if isinstance(sources, dict):

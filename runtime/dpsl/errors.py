@@ -30,6 +30,21 @@ class UpcycleError(DpslError):
     """A model cannot be made a mixture of experts as asked."""
 
 
+class UpcycleOptionsError(UpcycleError):
+    """Several options cannot be. Place, problem and fix are those of the first.
+
+    Args:
+        found: one error for each.
+    """
+
+    def __init__(self, found: Sequence[UpcycleError]) -> None:
+        super().__init__(found[0].place, found[0].problem, found[0].fix)
+        self.found = tuple(found)
+
+    def __str__(self) -> str:
+        return "\n  ".join([f"{len(self.found)} options cannot be:", *map(str, self.found)])
+
+
 @dataclass(frozen=True)
 class DataProblem:
     """One thing wrong with the data: where, what, and what to do about it."""

@@ -28,6 +28,7 @@ from dpsl.upcycle.decoder import dense_ffns
 from dpsl.upcycle.ffn import width_of
 from dpsl.upcycle.modeling_upcycled import put_blocks
 from dpsl.upcycle.plan import UpcyclePlan, resolved
+from dpsl.upcycle.router_copies import copied_routers
 from priorlang.table.prior_table import UNSHAPED, PriorTable
 from priorlang.training.lineage import origin_of
 from priorlang.training.plan import StagePlan, TrainingPlan
@@ -141,8 +142,12 @@ def _skeleton(plan: TrainingPlan) -> nn.Module:
 def _grow_skeleton(model: nn.Module, stage: StagePlan) -> None:
     if stage.upcycle is None or router_parameters(model):
         return
-    widths = {index: width_of(ffn) for index, ffn in dense_ffns(model).items()}
-    put_blocks(model, resolved(UpcyclePlan(**stage.upcycle.model_dump()), widths).to_config())
+    ffns = dense_ffns(model)
+    widths = {index: width_of(ffn) for index, ffn in ffns.items()}
+    plan = resolved(UpcyclePlan(**stage.upcycle.model_dump()), widths)
+    if plan.router_from is not None:
+        copied_routers(plan.router_from, plan, ffns)
+    put_blocks(model, plan.to_config())
 
 
 def _learning(model: nn.Module, stage: StagePlan) -> int:

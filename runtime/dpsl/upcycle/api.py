@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +11,15 @@ from torch import nn
 
 from dpsl.errors import UpcycleError
 from dpsl.upcycle.block import block_like
-from dpsl.upcycle.branches import RunningMean, name_of
+from dpsl.upcycle.branches import RunningMean, as_list, name_of, names_of
 from dpsl.upcycle.classes import become_upcycled, upcycled_class
 from dpsl.upcycle.decoder import decoder_layers, dense_ffns
-from dpsl.upcycle.ffn import width_of
+from dpsl.upcycle.ffn import weights_of, width_of
 from dpsl.upcycle.fill import fill_replica, fill_shared, layer_generator, start_router
-from dpsl.upcycle.plan import UpcyclePlan, resolved
+from dpsl.upcycle.finite import check_finite
+from dpsl.upcycle.plan import UpcyclePlan, plan_of, resolved
 from dpsl.upcycle.receipt import Receipt, check_block, make_receipt
+from dpsl.upcycle.router_copies import copied_routers
 from dpsl.upcycle.storage import load_model
 
 
@@ -37,8 +39,9 @@ def upcycle(
     drop_ratio: float | None = None,
     drop_indices: str = "shared",
     router: str | None = None,
+    router_from: str | Path | nn.Module | None = None,
     router_std: float = 0.02,
-    branches: Sequence[str | Path | nn.Module] = (),
+    branches: str | Path | nn.Module | Sequence[str | Path | nn.Module] = (),
 ) -> Receipt:
     """Replace dense FFNs by mixtures of experts, in place.
 
@@ -64,29 +67,34 @@ def upcycle(
         drop_indices: "shared" by gate, up and down (the paper), or "per-matrix" (its released code).
         router: "normal", "zeros", or "virtual-group": one random row for each whole FFN, so that its parts are
             chosen together; by default virtual-group where experts are parts, normal otherwise.
+        router_from: a model with experts, or its folder, whose routers' weights are copied layer by layer.
         router_std: standard deviation of the routers' weights.
         branches: for btx, one dense model or its folder for each R = experts / granularity. All that is no expert
             becomes their mean, and `model` lends its architecture alone.
 
     Raises:
-        UpcycleError: an argument or the model cannot be used; it is then unchanged.
+        UpcycleError: an argument or the model cannot be used; it is then unchanged. All arguments that cannot be are
+            named at once.
     """
     ffns = dense_ffns(model)
-    asked = UpcyclePlan(
-        method, experts, top_k, granularity, shared_expert, noise, scale,
-        layers if isinstance(layers, str) else _indices(layers), seed, renormalize, drop_ratio, drop_indices,
-        router, router_std, tuple(map(name_of, branches)),
-    )  # fmt: skip
+    given = as_list(branches)
+    asked = plan_of({
+        "method": method, "experts": experts, "top_k": top_k, "granularity": granularity,
+        "shared_expert": shared_expert, "noise": noise, "scale": scale, "layers": layers, "seed": seed,
+        "renormalize": renormalize, "drop_ratio": drop_ratio, "drop_indices": drop_indices, "router": router,
+        "router_from": name_of(router_from), "router_std": router_std, "branches": names_of(given),
+    })  # fmt: skip
     upcycled_class(model)
     plan = resolved(asked, {index: width_of(ffn) for index, ffn in ffns.items()})
-    _check_whole(model)
+    _check_weights(model, plan)
+    routers = copied_routers(router_from, plan, ffns) if router_from is not None else {}
 
     before = count(model)
     blocks = {index: block_like(ffns[index], plan.to_config()) for index in plan.routed}
     generators = {index: layer_generator(plan, index) for index in plan.routed}
     for index, block in blocks.items():
-        start_router(block.router, plan, generators[index])
-    for replica, source in enumerate(_sources(model, branches, plan)):
+        start_router(block.router, plan, generators[index], routers.get(index))
+    for replica, source in enumerate(_sources(model, given, plan)):
         for index, block in blocks.items():
             fill_replica(block, replica, dense_ffns(source)[index], plan, generators[index])
 
@@ -94,7 +102,8 @@ def upcycle(
     checks = []
     for index, block in blocks.items():
         fill_shared(block, ffns[index])
-        checks.append(check_block(ffns[index], block, plan))
+        checks.append(check_block(ffns[index], block, plan, index))
+    for index, block in blocks.items():
         decoder[index].mlp = block
     become_upcycled(model, plan.to_config())
     inactive = sum((plan.experts - plan.top_k) * count(block.experts[0]) for block in blocks.values())
@@ -121,20 +130,22 @@ def _sources(
     mean.write()
 
 
-def _check_whole(model: nn.Module) -> None:
+def _check_weights(model: nn.Module, plan: UpcyclePlan) -> None:
+    """Refuse weights that are elsewhere, quantized, or not finite; for branches those of `model` are not used."""
+    name = type(model).__name__
     if any(hasattr(parameter, "ds_id") for parameter in model.parameters()):
         raise UpcycleError(
-            type(model).__name__,
+            name,
             "its parameters are already partitioned by ZeRO-3",
             "upcycle before DeepSpeed takes the model over",
         )
-
-
-def _indices(layers: Any) -> tuple[int, ...]:
-    if not isinstance(layers, Iterable):
-        raise UpcycleError(
-            f"layers={layers!r}",
-            "it says which layers route",
-            "give 'all', 'every-other', 'first-half' or a list",
-        )
-    return tuple(layers)
+    if any(parameter.is_meta for parameter in model.parameters()):
+        raise UpcycleError(name, "its weights are not loaded (meta device)", "load them with from_pretrained")
+    ffns = dense_ffns(model)
+    for layer in plan.routed:
+        if not all(weight.is_floating_point() for weight in weights_of(ffns[layer]).all()):
+            raise UpcycleError(
+                name, f"the FFN of layer {layer} is quantized", "upcycle a model in bf16, fp16 or fp32"
+            )
+    if plan.method != "btx":
+        check_finite(dict(model.named_parameters()), name)

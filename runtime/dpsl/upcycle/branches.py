@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from dpsl.errors import UpcycleError
+from dpsl.upcycle.finite import check_finite
 
 ONE_ORIGIN = "branches are trained from one dense model: same architecture, widths and vocabulary"
 
 
-def name_of(branch: str | Path | nn.Module) -> str:
-    """What messages and the model's config call a branch."""
-    return type(branch).__name__ if isinstance(branch, nn.Module) else str(branch)
+def as_list(branches: Any) -> Any:
+    """Branches as a tuple, one alone as a tuple of one; what is no branch stays, to be complained of."""
+    if isinstance(branches, str | Path | nn.Module):
+        return (branches,)
+    return tuple(branches) if isinstance(branches, Iterable) else branches
+
+
+def name_of(source: Any) -> Any:
+    """What messages and the model's config call a dense model or its folder; what is neither stays as it is."""
+    if isinstance(source, nn.Module):
+        return type(source).__name__
+    return str(source) if isinstance(source, Path) else source
+
+
+def names_of(branches: Any) -> Any:
+    """The names of what `as_list` gives."""
+    return tuple(map(name_of, branches)) if isinstance(branches, tuple) else branches
 
 
 class RunningMean:
@@ -34,9 +51,10 @@ class RunningMean:
         """Add a branch.
 
         Raises:
-            UpcycleError: it is not like the model.
+            UpcycleError: it is not like the model, or holds NaN or infinity.
         """
         weights = branch.state_dict()
+        check_finite(dict(branch.named_parameters()), f"branch {name}")
         check_alike(
             name,
             {key: tuple(weight.shape) for key, weight in self._model.state_dict().items()},

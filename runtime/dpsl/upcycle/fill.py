@@ -52,9 +52,14 @@ def fill_shared(block: UpcycledMoE, source: nn.Module) -> None:
 
 
 @torch.no_grad()
-def start_router(router: Router, plan: UpcyclePlan, generator: torch.Generator) -> None:
-    """N(0, σ²), zeros, or virtual groups: one random row for each whole FFN, the same for all its parts."""
+def start_router(
+    router: Router, plan: UpcyclePlan, generator: torch.Generator, copied_EH: Tensor | None = None
+) -> None:
+    """N(0, σ²), zeros, a copy, or virtual groups: one random row for each whole FFN, the same for all its parts."""
     weight_EH = router.weight.zero_()
+    if copied_EH is not None:
+        weight_EH.copy_(copied_EH)
+        return
     if plan.router == "zeros":
         return
     parts = plan.granularity if plan.router == "virtual-group" else 1

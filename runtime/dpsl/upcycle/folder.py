@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +15,18 @@ from torch import Tensor, nn
 from dpsl.errors import UpcycleError
 from dpsl.upcycle.api import count
 from dpsl.upcycle.block import block_like
-from dpsl.upcycle.branches import check_alike
-from dpsl.upcycle.classes import become_upcycled, model_class_of, upcycled_class
-from dpsl.upcycle.decoder import SUPPORTED, dense_ffns
+from dpsl.upcycle.branches import as_list, check_alike
+from dpsl.upcycle.classes import become_upcycled
+from dpsl.upcycle.decoder import dense_ffns
 from dpsl.upcycle.ffn import width_of
 from dpsl.upcycle.fill import fill_replica, fill_shared, layer_generator, start_router
 from dpsl.upcycle.modeling_upcycled import put_blocks
-from dpsl.upcycle.plan import UpcyclePlan, resolved
+from dpsl.upcycle.new_folder import whole_or_not_at_all
+from dpsl.upcycle.plan import UpcyclePlan, plan_of, resolved
 from dpsl.upcycle.receipt import BlockCheck, Receipt, check_block, make_receipt
-from dpsl.upcycle.shards import Checkpoint, ShardWriter, open_checkpoint, whole_or_not_at_all
+from dpsl.upcycle.router_copies import copied_routers
+from dpsl.upcycle.shards import Checkpoint, ShardWriter, open_checkpoint
+from dpsl.upcycle.skeleton import check_weights, skeleton_of
 
 WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".gguf", ".h5", ".msgpack", ".onnx", ".index.json")
 NOT_COPIED = ("config.json", "README.md", "receipt.json")
@@ -44,30 +47,33 @@ def upcycle_folder(source: str | Path, target: str | Path, **options: Any) -> Re
         options: those of `dpsl.upcycle`. `branches` are folders.
 
     Raises:
-        UpcycleError: an option, the model or a file cannot be used. Nothing is left at the target.
+        UpcycleError: an option, the model or a file cannot be used. Nothing is left at the target; all options that
+            cannot be are named at once.
     """
-    skeleton: Any = _skeleton(Path(source))
-    options = {key: tuple(value) if isinstance(value, list) else value for key, value in options.items()}
-    asked = UpcyclePlan(**{**options, "branches": tuple(map(str, options.get("branches", ())))})
+    asked = plan_of({**options, **_folders(options)})
+    skeleton: Any = skeleton_of(Path(source))
     ffns = dense_ffns(skeleton)
     plan = resolved(asked, {index: width_of(ffn) for index, ffn in ffns.items()})
     dense = _open_all(plan.branches or (str(source),))
+    check_weights(skeleton, dense[0])
+    routers = copied_routers(plan.router_from, plan, ffns) if plan.router_from is not None else {}
     before = count(skeleton)
     put_blocks(skeleton, plan.to_config())
     become_upcycled(skeleton, plan.to_config())
     blocks: dict[int, Any] = {index: skeleton.get_decoder().layers[index].mlp for index in plan.routed}
     inactive = sum((plan.experts - plan.top_k) * count(block.experts[0]) for block in blocks.values())
 
-    names = _ffn_names(dense[0], plan.routed)
+    names = _ffn_names(dense[0], {layer: ffns[layer] for layer in plan.routed})
     groups = list(_groups(dense[0], {name for layer in names.values() for name in layer.values()}))
     size = count(skeleton) * max(stored.itemsize for stored in dense[0].tensors.values())
-    with whole_or_not_at_all(Path(target), size) as beside, torch.no_grad():
+    read = (Path(source), *(checkpoint.folder for checkpoint in dense))
+    with whole_or_not_at_all(Path(target), size, read) as beside, torch.no_grad():
         writer = ShardWriter(beside, len(groups) + len(plan.routed))
         for group in groups:
             writer.write(_mean(dense, group))
         checks = []
         for layer in plan.routed:
-            tensors, check = _layer(ffns[layer], dense, names[layer], layer, plan)
+            tensors, check = _layer(ffns[layer], dense, names[layer], layer, plan, routers.get(layer))
             writer.write(tensors)
             checks.append(check)
         writer.finish()
@@ -78,33 +84,17 @@ def upcycle_folder(source: str | Path, target: str | Path, **options: Any) -> Re
     return receipt
 
 
-def _skeleton(source: Path) -> nn.Module:
-    """The dense model without weights."""
-    import transformers
+def _folders(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that name folders, as texts; a model in memory stays what it is, to be complained of."""
+    branches = as_list(options.get("branches", ()))
+    return {
+        "branches": tuple(map(_text, branches)) if isinstance(branches, tuple) else branches,
+        "router_from": _text(options.get("router_from")),
+    }
 
-    if not (source / "config.json").is_file():
-        raise UpcycleError(str(source), "there is no config.json", "name a checkpoint folder on this machine")
-    try:
-        config = transformers.AutoConfig.from_pretrained(str(source))
-    except (OSError, ValueError, KeyError) as error:
-        raise UpcycleError(
-            str(source), f"no model can be read here ({str(error).splitlines()[0]})", SUPPORTED
-        ) from None
-    name = (config.architectures or ["none"])[0]
-    model_class = model_class_of(name)
-    if model_class is None:
-        raise UpcycleError(f"{source}: config.json", f"class {name!r} is not known", SUPPORTED)
-    if getattr(config, "quantization_config", None) is not None:
-        raise UpcycleError(
-            f"{source}: config.json",
-            "its weights are quantized",
-            "upcycle a checkpoint in bf16, fp16 or fp32",
-        )
-    with torch.device("meta"):
-        model: nn.Module = model_class(config)
-    dense_ffns(model)
-    upcycled_class(model)
-    return model
+
+def _text(folder: Any) -> Any:
+    return str(folder) if isinstance(folder, Path) else folder
 
 
 def _open_all(folders: Sequence[str]) -> list[Checkpoint]:
@@ -116,20 +106,28 @@ def _open_all(folders: Sequence[str]) -> list[Checkpoint]:
     return opened
 
 
-def _ffn_names(checkpoint: Checkpoint, layers: Sequence[int]) -> dict[int, dict[str, str]]:
+def _ffn_names(checkpoint: Checkpoint, ffns: Mapping[int, nn.Module]) -> dict[int, dict[str, str]]:
     """Per layer, parameter of the FFN → tensor of the checkpoint."""
-    names: dict[int, dict[str, str]] = {layer: {} for layer in layers}
+    names: dict[int, dict[str, str]] = {layer: {} for layer in ffns}
     for name in checkpoint.tensors:
         match = FFN_NAME.fullmatch(name)
         if match is not None and int(match["layer"]) in names:
             names[int(match["layer"])][match["rest"]] = name
     for layer, found in names.items():
-        if "down_proj.weight" not in found:
-            raise UpcycleError(
-                str(checkpoint.folder),
-                f"no weights of the FFN of layer {layer}",
-                "download the checkpoint again",
-            )
+        for inner, weight in ffns[layer].state_dict().items():
+            if inner not in found:
+                raise UpcycleError(
+                    str(checkpoint.folder),
+                    f"there is no {inner} of the FFN of layer {layer}",
+                    "correct config.json, or download the checkpoint again",
+                )
+            shape = checkpoint.tensors[found[inner]].shape
+            if shape != tuple(weight.shape):
+                raise UpcycleError(
+                    str(checkpoint.folder),
+                    f"{found[inner]} is {list(shape)}, and config.json makes it {list(weight.shape)}",
+                    "correct config.json, or download the checkpoint again",
+                )
     return names
 
 
@@ -165,20 +163,25 @@ def _mean(checkpoints: Sequence[Checkpoint], names: Sequence[str]) -> dict[str, 
 
 
 def _layer(
-    ffn: nn.Module, checkpoints: Sequence[Checkpoint], names: dict[str, str], layer: int, plan: UpcyclePlan
+    ffn: nn.Module,
+    checkpoints: Sequence[Checkpoint],
+    names: dict[str, str],
+    layer: int,
+    plan: UpcyclePlan,
+    router_EH: Tensor | None,
 ) -> tuple[dict[str, Tensor], BlockCheck]:
     """The block of one layer as tensors with their names, and how it compares with the dense FFN."""
     generator = layer_generator(plan, layer)
     dense = _filled(ffn, _mean(checkpoints, list(names.values())), names)
     block = block_like(dense, plan.to_config())
-    start_router(block.router, plan, generator)
+    start_router(block.router, plan, generator, router_EH)
     for replica in range(plan.replicas):
         source = dense
         if len(checkpoints) > 1:
             source = _filled(ffn, checkpoints[replica].load(list(names.values())), names)
         fill_replica(block, replica, source, plan, generator)
     fill_shared(block, dense)
-    check = check_block(dense, block, plan)
+    check = check_block(dense, block, plan, layer)
     prefix = names["down_proj.weight"].removesuffix("down_proj.weight")
     return {prefix + name: tensor.detach() for name, tensor in block.state_dict().items()}, check
 

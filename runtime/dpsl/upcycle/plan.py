@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from dpsl.errors import UpcycleError
-from priorlang.diagnostics.suggest import listing
-from priorlang.training.upcycle import (
-    ROUTER_STD,
-    default_drop_ratio,
-    default_noise,
-    default_router,
-    problems,
-    unknown_choice,
-)
+from dpsl.errors import UpcycleError, UpcycleOptionsError
+from priorlang.diagnostics.suggest import closest, listing
+from priorlang.training.upcycle import ROUTER_STD, default_drop_ratio, default_noise, default_router
+from priorlang.training.upcycle_checks import problems, unknown_choice
 
 VERSION = 2
+LONGEST = 80
 LAYER_CHOICES = ("all", "every-other", "first-half")
 
 
@@ -38,6 +33,7 @@ class UpcyclePlan:
     drop_ratio: float | None = None
     drop_indices: str = "shared"
     router: str | None = None
+    router_from: str | None = None
     router_std: float = ROUTER_STD
     branches: tuple[str, ...] = ()
 
@@ -74,13 +70,45 @@ class UpcyclePlan:
                 f"version {stored.get('version')!r} is not known",
                 "load it with the dpsl that wrote it, or upcycle the dense model again",
             )
-        try:
-            values = {key: stored[key] for key in cls.__dataclass_fields__}
-        except KeyError as missing:
+        given = {"router_from": None, **stored}
+        missing = [field.name for field in fields(cls) if field.name not in given]
+        if missing:
             raise UpcycleError(
-                "config.upcycled", f"no {missing}", "save the model again after upcycling"
-            ) from None
-        return cls(**{**values, "layers": tuple(stored["layers"]), "branches": tuple(stored["branches"])})
+                "config.upcycled", f"no {missing[0]!r}", "save the model again after upcycling"
+            )
+        plan = plan_of({field.name: given[field.name] for field in fields(cls)})
+        wrong = [(key, problem) for key, problem, _ in problems(plan)]
+        if not _are_indices(plan.layers):
+            wrong.append(("layers", "they are the indices of decoder layers"))
+        if wrong:
+            key, problem = wrong[0]
+            raise UpcycleError(
+                "config.upcycled",
+                f"{key} is {given[key]!r}: {problem}",
+                "undo the change to config.json, or upcycle the dense model again",
+            )
+        return plan
+
+
+def plan_of(options: Mapping[str, Any]) -> UpcyclePlan:
+    """The options as a plan, sequences as tuples; nothing is checked but their names.
+
+    Raises:
+        UpcycleError: there is no option of a name.
+    """
+    known = [field.name for field in fields(UpcyclePlan)]
+    unknown = [
+        UpcycleError(f"{key}={value!r}", "there is no such option", _meant(key, known))
+        for key, value in options.items()
+        if key not in known
+    ]
+    _raise_all(unknown)
+    listed = {
+        key: tuple(options[key])
+        for key in ("layers", "branches")
+        if isinstance(options.get(key), Iterable) and not isinstance(options[key], str)
+    }
+    return UpcyclePlan(**{**options, **listed})
 
 
 def resolved(asked: UpcyclePlan, widths: dict[int, int]) -> UpcyclePlan:
@@ -91,26 +119,31 @@ def resolved(asked: UpcyclePlan, widths: dict[int, int]) -> UpcyclePlan:
         widths: d_ff of each decoder layer with a dense FFN, by its index.
 
     Raises:
-        UpcycleError: naming the argument, what is wrong with it, and the fix.
+        UpcycleError: naming every argument that cannot be, what is wrong with it, and the fix.
     """
-    for key, problem, fix in problems(asked):
-        raise UpcycleError(f"{key}={getattr(asked, key)!r}", problem, fix)
-    layers = resolve_layers(asked.layers, sorted(widths))
-    for layer in layers:
-        _check_width(layer, widths[layer], asked.granularity)
+    wrong = [
+        UpcycleError(f"{key}={_shown(getattr(asked, key))}", problem, fix)
+        for key, problem, fix in problems(asked)
+    ]
+    layers: tuple[int, ...] = ()
+    try:
+        layers = resolve_layers(asked.layers, sorted(widths))
+    except UpcycleError as error:
+        wrong.append(error)
+    if type(asked.granularity) is int and asked.granularity > 0:
+        wrong.extend(_narrow(layers or widths, widths, asked.granularity))
+    _raise_all(wrong)
     filled = {
         "noise": default_noise(asked.method) if asked.noise is None else float(asked.noise),
-        "router": asked.router or default_router(asked.granularity),
+        "router": asked.router or default_router(asked.granularity, asked.router_from),
         "layers": layers,
-        "shared_expert": bool(asked.shared_expert),
-        "renormalize": bool(asked.renormalize),
     }
     if asked.method == "drop":
         filled["drop_ratio"] = asked.drop_ratio or default_drop_ratio(asked.experts)
     return UpcyclePlan(**{**asdict(asked), **filled})
 
 
-def resolve_layers(wanted: str | Sequence[int], available: Sequence[int]) -> tuple[int, ...]:
+def resolve_layers(wanted: str | Iterable[int], available: list[int]) -> tuple[int, ...]:
     """The decoder layers to upcycle.
 
     Args:
@@ -130,24 +163,57 @@ def resolve_layers(wanted: str | Sequence[int], available: Sequence[int]) -> tup
             "first-half": available[: (len(available) + 1) // 2],
         }
         return tuple(choices[wanted])
+    if not isinstance(wanted, Iterable):
+        raise UpcycleError(
+            f"layers={wanted!r}",
+            "it says which layers route",
+            "give 'all', 'every-other', 'first-half' or a list",
+        )
+    wanted = list(wanted)
     odd = [index for index in wanted if type(index) is not int]
     if odd:
-        raise UpcycleError(f"layers={list(wanted)}", f"{odd[0]!r} is no layer index", "write whole numbers")
+        raise UpcycleError(f"layers={wanted}", f"{odd[0]!r} is no layer index", "write whole numbers")
     missing = sorted(set(wanted) - set(available))
     if missing or not wanted:
         raise UpcycleError(
-            f"layers={list(wanted)}",
+            f"layers={wanted}",
             f"no dense FFN in layer {missing[0]}" if missing else "no layer is named",
             f"choose from {listing(map(str, available))}",
         )
     return tuple(sorted(set(wanted)))
 
 
-def _check_width(layer: int, width: int, granularity: int) -> None:
-    if width % granularity:
-        divisors = [str(n) for n in range(1, min(width, 64) + 1) if width % n == 0]
-        raise UpcycleError(
-            f"granularity={granularity}",
-            f"the FFN of layer {layer} is {width} wide, which does not divide into {granularity} parts",
-            f"choose from {listing(divisors)}",
-        )
+def _narrow(layers: Iterable[int], widths: Mapping[int, int], granularity: int) -> Iterator[UpcycleError]:
+    """The first layer whose FFN does not divide into the parts."""
+    for layer in layers:
+        width = widths[layer]
+        if width % granularity:
+            divisors = [str(n) for n in range(1, min(width, 64) + 1) if width % n == 0]
+            yield UpcycleError(
+                f"granularity={granularity}",
+                f"the FFN of layer {layer} is {width} wide, which does not divide into {granularity} parts",
+                f"choose from {listing(divisors)}",
+            )
+            return
+
+
+def _raise_all(found: list[UpcycleError]) -> None:
+    if len(found) == 1:
+        raise found[0]
+    if found:
+        raise UpcycleOptionsError(found)
+
+
+def _meant(key: str, known: Iterable[str]) -> str:
+    near = closest(key, known)
+    return f"did you mean {near!r}?" if near else f"there are {listing(known, 20)}"
+
+
+def _shown(value: Any) -> str:
+    """On one line, however large the thing is."""
+    first, *others = repr(list(value) if isinstance(value, tuple) else value).splitlines() or [""]
+    return first if not others and len(first) <= LONGEST else f"{first[:LONGEST]}…"
+
+
+def _are_indices(layers: object) -> bool:
+    return isinstance(layers, tuple) and all(type(index) is int and index >= 0 for index in layers)

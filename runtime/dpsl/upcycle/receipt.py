@@ -10,7 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dpsl.errors import UpcycleError
 from dpsl.upcycle.block import UpcycledMoE
+from dpsl.upcycle.finite import is_finite
 from dpsl.upcycle.plan import UpcyclePlan
 from dpsl.upcycle.scaling import scale_factor
 
@@ -50,7 +52,9 @@ class Receipt:
 
     def to_json(self) -> str:
         """The receipt as `receipt.json` keeps it."""
-        return json.dumps({"version": 1, **asdict(self)}, indent=2, ensure_ascii=False) + "\n"
+        return (
+            json.dumps({"version": 1, **asdict(self)}, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        )
 
     def lines(self) -> list[str]:
         """The receipt for people."""
@@ -92,17 +96,27 @@ def theory_of(plan: UpcyclePlan) -> str:
 
 
 @torch.no_grad()
-def check_block(dense: nn.Module, block: UpcycledMoE, plan: UpcyclePlan) -> BlockCheck:
+def check_block(dense: nn.Module, block: UpcycledMoE, plan: UpcyclePlan, layer: int) -> BlockCheck:
     """Compare a block with the dense FFN on random hidden states.
 
     Where theory knows the factor between the two for each token, the block is held to it; where the two are equal
     under uniform probabilities, to that as well.
+
+    Raises:
+        UpcycleError: finite weights give an output that is not.
     """
     weight = block.router.weight
     generator = torch.Generator().manual_seed(plan.seed)
     hidden_NH = torch.randn(PROBE_TOKENS, weight.shape[1], generator=generator)
     hidden_NH = hidden_NH.to(weight.device, weight.dtype)
     dense_NH, mixed_NH = dense(hidden_NH), block(hidden_NH)
+    for name, output_NH in (("dense FFN", dense_NH), ("mixture", mixed_NH)):
+        if not is_finite(output_NH):
+            raise UpcycleError(
+                f"layer {layer}",
+                f"the output of the {name} on hidden states of unit variance overflows {_dtype_name(weight)}",
+                "convert the dense model to bfloat16 or float32 first",
+            )
     errors = []
     if not any(_doubts(plan)):
         factor_N = _factor(block, hidden_NH, plan)
@@ -177,6 +191,10 @@ def _uniform(block: UpcycledMoE, hidden_NH: Tensor, plan: UpcyclePlan) -> Tensor
     total: Any = sum(expert(hidden_NH) * gate for expert in block.experts[: plan.top_k])
     routed_NH: Tensor = total
     return routed_NH
+
+
+def _dtype_name(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
 
 
 def _relative(found: Tensor, expected: Tensor) -> float:

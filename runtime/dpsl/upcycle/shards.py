@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
@@ -16,6 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from dpsl.errors import UpcycleError
+from dpsl.upcycle.finite import check_finite
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
@@ -51,13 +51,15 @@ class Checkpoint:
         """Some tensors, copied out of their files.
 
         Raises:
-            UpcycleError: a file cannot be read.
+            UpcycleError: a file cannot be read, or a tensor holds NaN or infinity.
         """
         found: dict[str, Tensor] = {}
         for file in dict.fromkeys(self.tensors[name].file for name in names):
             with _readable(file) as opened:
                 here = [name for name in names if self.tensors[name].file == file]
-                found |= {name: opened.get_tensor(name).clone() for name in here}
+                loaded = {name: opened.get_tensor(name).clone() for name in here}
+            check_finite(loaded, str(file))
+            found |= loaded
         return found
 
 
@@ -70,6 +72,8 @@ def open_checkpoint(folder: Path) -> Checkpoint:
     index = folder / INDEX
     if index.is_file():
         files = [folder / name for name in sorted(set(_weight_map(index).values()))]
+        if not files:
+            raise UpcycleError(str(index), "it lists no weights", "download the checkpoint again")
     elif (folder / SINGLE).is_file():
         files = [folder / SINGLE]
     else:
@@ -86,7 +90,8 @@ def open_checkpoint(folder: Path) -> Checkpoint:
                 part = opened.get_slice(name)
                 tensors[name] = Stored(file, tuple(part.get_shape()), part.get_dtype())
     if index.is_file() and (absent := sorted(_weight_map(index).keys() - tensors.keys())):
-        raise UpcycleError(str(index), f"no shard holds {absent[0]}", "download the checkpoint again")
+        more = f" and {len(absent) - 1} more that it lists" if len(absent) > 1 else ", which it lists"
+        raise UpcycleError(str(index), f"no shard holds {absent[0]}{more}", "download the checkpoint again")
     return Checkpoint(folder, tensors)
 
 
@@ -122,43 +127,6 @@ class ShardWriter:
 
 
 @contextmanager
-def whole_or_not_at_all(target: Path, needed: int) -> Iterator[Path]:
-    """A folder beside `target` to write to; it becomes `target` at the end, and goes if anything fails.
-
-    Args:
-        target: must not be there, or be an empty folder.
-        needed: bytes that will be written.
-
-    Raises:
-        UpcycleError: the target is taken, or the disk refuses.
-    """
-    if target.exists() and not (target.is_dir() and not any(target.iterdir())):
-        raise UpcycleError(str(target), "something is there already", "name a new folder, or delete it first")
-    beside = target.with_name(target.name + ".writing")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        free = shutil.disk_usage(target.parent).free
-        if free < needed:
-            raise UpcycleError(
-                str(target),
-                f"{needed:,} bytes are needed and {free:,} are free",
-                "make room, or write elsewhere",
-            )
-        shutil.rmtree(beside, ignore_errors=True)
-        beside.mkdir()
-        yield beside
-        if target.is_dir():
-            target.rmdir()
-        beside.replace(target)
-    except (OSError, SafetensorError) as error:
-        raise UpcycleError(
-            str(target), f"it cannot be written ({error})", "check space and permissions, or write elsewhere"
-        ) from None
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
-
-
-@contextmanager
 def _readable(file: Path) -> Iterator[Any]:
     if not file.is_file():
         raise UpcycleError(str(file), "this shard is missing", "download the checkpoint again")
@@ -178,4 +146,11 @@ def _weight_map(index: Path) -> dict[str, str]:
         found = None
     if not isinstance(found, dict) or not all(isinstance(name, str) for name in found.values()):
         raise UpcycleError(str(index), "this is no index of safetensors", "download the checkpoint again")
+    for tensor, name in found.items():
+        if PurePath(name).is_absolute() or ".." in PurePath(name).parts:
+            raise UpcycleError(
+                str(index),
+                f"it looks for {tensor} outside of the folder, in {name!r}",
+                "put the shard into the folder and name it there, or download the checkpoint again",
+            )
     return found

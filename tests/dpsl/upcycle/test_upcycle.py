@@ -10,9 +10,10 @@ from tiny_models import LAYERS, batch, dense, llava
 from torch import nn
 
 import dpsl
-from dpsl.errors import UpcycleError
+from dpsl.errors import UpcycleError, UpcycleOptionsError
 from dpsl.upcycle import Receipt
 from dpsl.upcycle.block import UpcycledMoE
+from dpsl.upcycle.plan import UpcyclePlan
 
 FAMILIES = ("Qwen2", "Llama", "Phi3")
 
@@ -169,6 +170,14 @@ WRONG: dict[str, tuple[dict[str, object], str]] = {
     "no layers": ({"layers": []}, "no layer is named"),
     "layer choice": ({"layers": "every-othr"}, "did you mean 'every-other'"),
     "seed": ({"seed": -1}, "seed=-1"),
+    "a shared expert that is a word": ({"shared_expert": "no"}, "shared_expert='no': it is yes or no"),
+    "a number for yes": ({"renormalize": 1}, "renormalize=1: it is yes or no"),
+    "branches of what is none": ({"method": "btx", "branches": 7}, "branches=7: they are dense models"),
+    "branches of things": ({"method": "btx", "branches": [1, 2]}, r"branches=\[1, 2\]: they are dense"),
+    "one branch": ({"method": "btx", "branches": "abc"}, r"branches=\['abc'\]: .* here are 1;"),
+    "routers from nowhere": ({"router": "copied"}, "nothing says from where"),
+    "routers from two places": ({"router": "zeros", "router_from": "x"}, "leave out one of the two"),
+    "routers from a number": ({"router_from": 3}, "router_from=3: it is a model with experts"),
 }
 
 
@@ -180,6 +189,67 @@ def test_what_cannot_be_built_is_refused_untouched(case: str) -> None:
     with pytest.raises(UpcycleError, match=message):
         dpsl.upcycle(model, **options)
     assert before.keys() == model.state_dict().keys()
+
+
+def test_every_option_that_cannot_be_is_named_at_once() -> None:
+    with pytest.raises(UpcycleOptionsError) as caught:
+        dpsl.upcycle(
+            seeded(), "sparce", experts=0, shared_expert="no", noise=-1, layers=[7], granularity=5, seed=1.5
+        )
+    assert str(caught.value).splitlines()[0] == "7 options cannot be:"
+    named = {error.place.partition("=")[0] for error in caught.value.found}
+    assert named == {"method", "experts", "shared_expert", "noise", "layers", "granularity", "seed"}
+    assert caught.value.place == "method='sparce'"
+
+
+@pytest.mark.parametrize(
+    ("harm", "message"),
+    [
+        ({"top_k": 9}, "top_k is 9: a token can go to 1 up to 4 experts"),
+        ({"shared_expert": 1}, "shared_expert is 1: it is yes or no"),
+        ({"layers": ["0"]}, "layers is .*indices of decoder layers"),
+        ({"experts": None}, "experts is None"),
+        ({"version": 1}, "version 1 is not known"),
+    ],
+)
+def test_a_changed_config_is_held_to_the_same(harm: dict[str, object], message: str) -> None:
+    model = seeded()
+    dpsl.upcycle(model)
+    stored = model.config.upcycled
+    assert UpcyclePlan.from_config(stored).to_config() == stored
+    with pytest.raises(UpcycleError, match=message):
+        UpcyclePlan.from_config({**stored, **harm})
+    del stored["noise"]
+    with pytest.raises(UpcycleError, match="no 'noise'"):
+        UpcyclePlan.from_config(stored)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("-inf")])
+def test_weights_that_are_not_finite_are_named(value: float) -> None:
+    model, branch = seeded(), seeded()
+    branch.model.layers[1].mlp.up_proj.weight.data[3, 4] = value
+    with pytest.raises(UpcycleError, match=r"Qwen2.*: model.layers.1.mlp.up_proj.weight: 1 of its 1,536 val"):
+        dpsl.upcycle(branch)
+    before = copy.deepcopy(model.state_dict())
+    with pytest.raises(UpcycleError, match=r"branch .*up_proj.weight: 1 of"):
+        dpsl.upcycle(model, "btx", experts=2, branches=[model, branch])
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+
+
+def test_an_output_that_overflows_is_told() -> None:
+    model = seeded().half()
+    for weight in model.model.layers[1].mlp.parameters():
+        weight.data.fill_(6e4)
+    with pytest.raises(UpcycleError, match=r"layer 1: the output of the dense FFN .* overflows float16"):
+        dpsl.upcycle(model, noise=0.0)
+    assert not any(isinstance(module, UpcycledMoE) for module in model.modules())
+
+
+def test_weights_that_are_elsewhere_are_refused() -> None:
+    with torch.device("meta"):
+        model = dense()
+    with pytest.raises(UpcycleError, match="not loaded"):
+        dpsl.upcycle(model)
 
 
 def test_a_second_time_is_refused() -> None:

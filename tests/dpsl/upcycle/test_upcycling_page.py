@@ -16,7 +16,8 @@ import dpsl
 from dpsl.upcycle.plan import UpcyclePlan as Options
 from priorlang.cli.commands import cli
 from priorlang.training import load_plan
-from priorlang.training.upcycle import UpcyclePlan, problems
+from priorlang.training.upcycle import UpcyclePlan
+from priorlang.training.upcycle_checks import problems
 
 PAGE = (Path(__file__).parents[3] / "docs" / "upcycling.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
@@ -55,7 +56,7 @@ def test_commands_print_what_the_page_shows() -> None:
 @pytest.mark.usefixtures("folder")
 def test_programs_run(capsys: pytest.CaptureFixture[str]) -> None:
     programs = [text for kind, text in BLOCKS if kind == "python"]
-    assert len(programs) == 3
+    assert len(programs) == 4
     names: dict[str, object] = {}
     for program in programs:
         exec(compile(program, "docs/upcycling.md", "exec"), names)

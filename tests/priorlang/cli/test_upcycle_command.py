@@ -59,4 +59,4 @@ def test_mistakes(folder: Path, setting: str, exits: int, words: str) -> None:
 def test_no_model(folder: Path) -> None:
     result = run(folder / "none", "-o", folder / "moe")
     assert result.exit_code == 2
-    assert "there is no config.json" in result.output
+    assert "there is no such folder" in result.output

@@ -102,12 +102,14 @@ def _run(
     require_engine()
     from dpsl.errors import DpslError
     from dpsl.grid.run import GridRun, opened
+    from dpsl.report import write_report
 
     try:
         with opened(grid.plan.output_dir, file):
             run = GridRun(grid, only, seeds, jobs, processes, lambda text: remark(text, quiet=quiet))
             run.search()
             run.report()
+            page = write_report(grid.plan.output_dir)
     except DpslError as error:
         say(f"error: {error}", err=True)
         sys.exit(USAGE)
@@ -116,4 +118,5 @@ def _run(
     else:
         say(run.table)
         say(f"table: {grid.plan.output_dir / 'table.md'}")
+        say(f"report: {page}")
     return run.failed

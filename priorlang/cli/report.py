@@ -1,4 +1,4 @@
-"""`priorlang report RUN`"""
+"""`priorlang report FOLDER`"""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from priorlang.cli.options import always_quiet_option
 
 
 @click.command("report")
-@click.argument("run")
-@click.option("-o", "--output", metavar="OUT.html", help="Where to write; report.html in the run by default.")
+@click.argument("folder")
+@click.option(
+    "-o", "--output", metavar="OUT.html", help="Where to write; report.html in the folder by default."
+)
 @always_quiet_option
-def command(run: str, output: str | None) -> None:
-    """Write the report of a run, finished or not: one HTML page, and print its path."""
+def command(folder: str, output: str | None) -> None:
+    """Write the report of a run or of a grid, finished or not: one HTML page, and print its path."""
     from importlib.util import find_spec
 
     if find_spec("matplotlib") is None:
@@ -26,7 +28,7 @@ def command(run: str, output: str | None) -> None:
     from dpsl.report import write_report
 
     try:
-        page = write_report(Path(run), Path(output) if output is not None else None)
+        page = write_report(Path(folder), Path(output) if output is not None else None)
     except DpslError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(USAGE)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from priorlang.grid.cells import Cell
+from priorlang.grid.notes import notes
 from priorlang.grid.paired import CONFIDENCE, Paired, Summary, compare, summarise
 from priorlang.grid.plan import GridPlan
 from priorlang.grid.results import cell_values
@@ -69,12 +70,25 @@ class Document:
             "seeds": list(self.plan.seeds),
             "confidence": CONFIDENCE,
             "metrics": [
-                {"name": metric.name, "title": metric.title, "better": metric.wins}
+                {
+                    "name": metric.name,
+                    "title": metric.title,
+                    "better": metric.wins,
+                    "paired": metric.paired,
+                }
                 for metric in self.plan.metrics
             ],
             "stages_all_seeds_share": list(self.once),
+            "search": self._search(),
             "variants": [self._row(row) for row in self.rows],
+            "notes": list(notes(self)),
         }
+
+    def _search(self) -> dict[str, Any] | None:
+        search = self.plan.search
+        if search is None:
+            return None
+        return {"metric": search.metric.title, "seeds": list(search.seeds), "settings": search.settings}
 
     def _row(self, row: Row) -> dict[str, Any]:
         output = self.plan.output_dir

@@ -69,9 +69,13 @@ def _plain(stage: StagePlan) -> dict[str, Any]:
 def _model(plan: TrainingPlan) -> dict[str, Any]:
     """Where weights and processor come from: files by content, hub names as they are."""
     found: dict[str, Any] = {"seed": plan.model.seed if plan.model is not None else None}
-    if plan.model is not None:
-        found["config"] = _content(plan.model.config)
-    for name in {plan.model_name_or_path, plan.processor_source} - {None}:
+    if plan.scratch is not None:
+        found["config"] = _content(plan.scratch.config)
+    composed = plan.composed
+    if composed is not None:
+        found["composed"] = composed.model_dump(mode="json", exclude={"configs"})
+    tower = composed.vision_tower if composed is not None else None
+    for name in {plan.model_name_or_path, plan.processor_source, tower} - {None}:
         folder = Path(str(name))
         if not folder.is_dir():
             found[f"name {name}"] = name

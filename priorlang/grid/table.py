@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
-from statistics import median
 
-from scipy.stats import t as student
-
+from priorlang.grid.digits import NOTHING, WINS, decimals, summary_text
 from priorlang.grid.document import Document
-from priorlang.grid.paired import CONFIDENCE, Paired, Summary
+from priorlang.grid.notes import notes
+from priorlang.grid.paired import CONFIDENCE, Paired
 from priorlang.grid.plan import Metric
-
-FEW = 5
-"""Below so many seeds an interval says little."""
-NOTHING = "–"
 
 
 def render(document: Document) -> str:
     """Means with their spread, then the differences to the reference, then what the numbers do not say."""
     parts = [*_means(document), *_differences(document), *_search(document), *_failed(document)]
-    notes = "\n".join(f"- {note}" for note in _notes(document))
-    return "\n\n".join([*parts, "What the numbers do not say:", notes]) + "\n"
+    remarks = "\n".join(f"- {note}" for note in notes(document))
+    return "\n\n".join([*parts, "What the numbers do not say:", remarks]) + "\n"
 
 
 def _means(document: Document) -> Iterator[str]:
@@ -46,15 +40,10 @@ def _differences(document: Document) -> Iterator[str]:
             for row in document.rows
             if metric.paired and row.variant != reference and (found := row.difference[metric.name])
         ]
-        digits = _digits([found.se or abs(found.mean) for _, found in compared])
+        digits = decimals([found.se or abs(found.mean) for _, found in compared])
         rows = [[variant, *_difference_cells(found, digits)] for variant, found in compared]
         if rows:
-            way = {
-                "higher": "higher wins",
-                "lower": "lower wins",
-                None: "neither way is better; wins count higher",
-            }[metric.wins]
-            yield f"{metric.title}, minus {reference} on the same seed ({way}):"
+            yield f"{metric.title}, minus {reference} on the same seed ({WINS[metric.wins]}):"
             yield markdown(["variant", "n", "difference ± SE", f"{CONFIDENCE:.0%} interval", "wins"], rows)
 
 
@@ -99,59 +88,11 @@ def _failed(document: Document) -> Iterator[str]:
         )
 
 
-def _notes(document: Document) -> Iterator[str]:
-    """What the numbers do not say."""
-    waiting = sum(status.state == "waiting" for row in document.rows for status in row.cells.values())
-    if waiting:
-        yield f"{waiting} cells have not run yet."
-    compared = [
-        found
-        for row in document.rows
-        for metric in document.plan.metrics
-        if metric.paired and (found := row.difference.get(metric.name))
-    ]
-    least = min((found.n for found in compared), default=0)
-    if least == 1:
-        yield "n = 1: one seed has no spread, and a difference on it shows nothing about the next."
-    elif 0 < least < FEW:
-        factor = float(student.ppf(0.5 + CONFIDENCE / 2, least - 1))
-        yield (
-            f"n = {least}: an interval of {least} seeds says little. It is Student's t with {least - 1} degree{'s' * (least > 2)} of freedom, "
-            f"{factor:.1f} standard errors to each side, and takes the differences for draws of a normal distribution."
-        )
-    intervals = sum(found.low is not None for found in compared)
-    if intervals > 1:
-        yield (
-            f"{intervals} intervals at {CONFIDENCE:.0%} each: where no variant differed at all, about "
-            f"{intervals * (1 - CONFIDENCE):.1f} of them would miss zero by chance."
-        )
-    if document.once:
-        yield (
-            f"Every seed starts from the same {', '.join(document.once)}: what another run of these stages would change is not in "
-            "the spread."
-        )
-    yield "All cells are measured on the same held-out data, so its own sampling error is in no interval."
-
-
-def summary_text(found: Summary | None, n: int, digits: int) -> str:
-    """A mean with its spread; its number of seeds where that is not `n`."""
-    if found is None:
-        return NOTHING
-    text = f"{found.mean:.{digits}f}" + ("" if found.sd is None else f" ± {found.sd:.{digits}f}")
-    return text if found.n == n else f"{text} ({found.n})"
-
-
 def _spread_digits(document: Document, metric: Metric) -> int:
     """One number of decimals for a column."""
     found = [summary for row in document.rows if (summary := row.summary[metric.name])]
     spreads = [summary.sd for summary in found if summary.sd is not None]
-    return _digits(spreads or [abs(summary.mean) / 100 for summary in found])
-
-
-def _digits(spreads: Sequence[float]) -> int:
-    """Decimals that show two figures of the middle one of these spreads, four at most."""
-    known = [spread for spread in spreads if spread and math.isfinite(spread)]
-    return min(4, max(0, 1 - math.floor(math.log10(median(known))))) if known else 3
+    return decimals(spreads or [abs(summary.mean) / 100 for summary in found])
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

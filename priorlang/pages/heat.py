@@ -36,6 +36,15 @@ def heat(axes: Axes, load_LK: NDArray[np.float64]) -> None:
             axes.text(expert, layer, text, ha="center", va="center", fontsize=7, color=INK)
 
 
+def ramp(value_RC: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """Colours [R, C, 4] for values in [0, 1]: clear at 0, deep blue at 1; below 0 orange; NaN is clear."""
+    value_RC = np.nan_to_num(value_RC).clip(-1.0, 1.0)
+    colours = np.zeros((*value_RC.shape, 4), np.uint8)
+    colours[..., :3] = np.where(value_RC[..., None] >= 0, _rgb(ABOVE), _rgb(BELOW))
+    colours[..., 3] = np.round(np.abs(value_RC) * 217)
+    return colours
+
+
 def label_heat(axes: Axes, layers: Sequence[str], experts: int, *, first: bool) -> None:
     """Numbers of experts below, and layers beside the first panel."""
     for spine in axes.spines.values():

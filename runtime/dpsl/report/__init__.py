@@ -1,6 +1,7 @@
-"""The report room: a run folder in, one HTML page out.
+"""The report room: the folder of a run or of a grid in, one HTML page out.
 
     run folder ─read→ RunRecord ─routing, accuracy→ numbers ─words, figures→ page
+    grid folder ─comparison→ page
 
 `read` alone touches the run folder. `routing` and `accuracy` turn what was recorded into what can be compared;
 `words` says it in sentences, `figures` draws it, and `page` with its parts puts both in their places. Nothing here
@@ -18,32 +19,38 @@ from priorlang.pages.figure import MissingMatplotlibError
 __all__ = ["findings_of_run", "write_report"]
 
 
-def write_report(run_folder: Path, output: Path | None = None) -> Path:
-    """Write the page of a run, finished or not. The same run gives the same bytes.
+def write_report(folder: Path, output: Path | None = None) -> Path:
+    """Write the page of a run or of a grid, finished or not. The same folder gives the same bytes.
 
     Args:
-        run_folder: the run.
-        output: where to write; `report.html` in the run folder by default. It appears whole or not at all.
+        folder: the run's or the grid's.
+        output: where to write; `report.html` in the folder by default. It appears whole or not at all.
 
     Returns:
         Where it was written.
 
     Raises:
-        DpslError: there is no run in the folder, matplotlib is missing, or the page cannot be written.
+        DpslError: neither is in the folder, matplotlib is missing, or the page cannot be written.
     """
-    from dpsl.report.page import render_page
-    from dpsl.report.read import read_run
-
     try:
-        page = render_page(read_run(Path(run_folder)))
+        page = _page(Path(folder))
     except MissingMatplotlibError as error:
         raise DpslError("report", str(error), "pip install 'priorlang[train]'") from None
-    place = Path(output) if output is not None else RunFolder(Path(run_folder)).report
+    place = Path(output) if output is not None else RunFolder(Path(folder)).report
     try:
         write_text(place, page)
     except OSError as error:
         raise DpslError(str(place), f"cannot be written ({error.strerror})", "name another file") from None
     return place
+
+
+def _page(folder: Path) -> str:
+    from dpsl.report.comparison.page import render_comparison
+    from dpsl.report.comparison.read import is_grid, read_grid_folder
+    from dpsl.report.page import render_page
+    from dpsl.report.read import read_run
+
+    return render_comparison(read_grid_folder(folder)) if is_grid(folder) else render_page(read_run(folder))
 
 
 def findings_of_run(run_folder: Path) -> list[str]:

@@ -114,7 +114,7 @@ def read_run(path: Path) -> RunRecord:
         raise DpslError(
             str(path),
             "no run is here: it has neither plan.json nor metrics.jsonl",
-            "name the folder of a run",
+            "name the folder of a run or of a grid",
         )
     reading = _Reading()
     plan = reading.json(folder.plan)

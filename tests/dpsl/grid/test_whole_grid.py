@@ -56,6 +56,7 @@ def test_a_cell_that_takes_stages_over_ends_as_one_that_trains_them(
     values = found["variants"][0]["cells"][0]["values"]
     assert all(isinstance(value, float) for value in values.values()), values
     assert (cell / "report.html").is_file()
+    assert "dpsl" in (tmp_path / "out/report.html").read_text(encoding="utf-8")
 
     # What trained both stages becomes a run that has the first alone to give.
     alone.parent.mkdir(exist_ok=True)

@@ -4,50 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from html_page import HtmlPage
 from made_runs import compiled, follows, modality_prior, undecided, write_audit, write_run
 
 from dpsl.report import write_report
 from priorlang.pages.figure import evenly_spaced, expert_colours
-
-VOID = {"meta", "br", "hr", "img", "link", "input"}
-
-
-class _Page(HTMLParser):
-    """Checks that every tag is closed in order, and gathers texts, tags and attributes."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.texts: list[str] = []
-        self.feed(html)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.texts.append(data)
-
-    @property
-    def text(self) -> str:
-        return " ".join(" ".join(self.texts).split())
-
-    def of(self, tag: str) -> list[dict[str, str | None]]:
-        return [attributes for name, attributes in self.tags if name == tag]
 
 
 @pytest.fixture
@@ -69,7 +33,7 @@ def _whole_run(folder: Path) -> Path:
 
 
 def test_the_page_says_what_was_measured(html: str) -> None:
-    page = _Page(html)
+    page = HtmlPage(html)
     assert "Finished: 4 stages, 400 optimizer steps." in page.text
     assert "After warmup-moe (shaped by the prior): vision tokens have 0.62" in page.text
     assert "(asked: 0.625), KS at most 0.0" in page.text
@@ -90,7 +54,7 @@ def test_the_page_says_what_was_measured(html: str) -> None:
 
 
 def test_the_page_stands_alone(html: str) -> None:
-    page = _Page(html)
+    page = HtmlPage(html)
     assert not re.search(r"https?:|src=|@import|<script|<link", html)
     links = [
         value for _, attributes in page.tags for key, value in attributes.items() if key.endswith("href")
@@ -99,7 +63,7 @@ def test_the_page_stands_alone(html: str) -> None:
 
 
 def test_every_figure_has_a_title_and_a_text_and_ids_are_unique(html: str) -> None:
-    page = _Page(html)
+    page = HtmlPage(html)
     ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
     assert len(ids) == len(set(ids))
     charts = page.of("svg")
@@ -143,7 +107,7 @@ def test_names_are_text_wherever_they_appear(tmp_path: Path) -> None:
     (tmp_path / "environment.json").write_text(json.dumps({"packages": {NASTY: NASTY}}), encoding="utf-8")
     audit = {"stage": NASTY, "routers": [{"module": NASTY, "layer": NASTY, "gradient": {NASTY: 1.0}}]}
     (tmp_path / "audit.json").write_text(json.dumps(audit), encoding="utf-8")
-    page = _Page(write_report(tmp_path).read_text(encoding="utf-8"))
+    page = HtmlPage(write_report(tmp_path).read_text(encoding="utf-8"))
     assert page.of("img") == []
     assert page.of("script") == []
     assert page.text.count(" ".join(NASTY.split())) >= 8
@@ -158,14 +122,14 @@ def test_gaps_where_numbers_are_missing_or_not_finite(run: Path) -> None:
     ]
     with (run / "metrics.jsonl").open("a", encoding="utf-8") as file:
         file.writelines(json.dumps(row) + "\n" for row in rows)
-    page = _Page(write_report(run).read_text(encoding="utf-8"))
+    page = HtmlPage(write_report(run).read_text(encoding="utf-8"))
     assert "nan" not in page.text.lower().split()
     assert len(page.of("svg")) == 7
 
 
 def test_a_run_just_begun_has_a_page(tmp_path: Path) -> None:
     (tmp_path / "plan.json").write_text('{"stages": [{"name": "projector"}]}', encoding="utf-8")
-    page = _Page(write_report(tmp_path).read_text(encoding="utf-8"))
+    page = HtmlPage(write_report(tmp_path).read_text(encoding="utf-8"))
     assert "Not finished: 0 of 1 stage complete." in page.text
     assert "No stage of this run has experts" in page.text
     assert page.of("svg") == []
@@ -176,14 +140,14 @@ def test_a_run_under_way_says_where_it_is(tmp_path: Path) -> None:
     write_run(tmp_path, table, {}, done=1)
     with (tmp_path / "metrics.jsonl").open("a", encoding="utf-8") as file:
         file.write('{"stage": "warmup-dense", "step": 5, "loss": 2.5}\n')
-    page = _Page(write_report(tmp_path).read_text(encoding="utf-8"))
+    page = HtmlPage(write_report(tmp_path).read_text(encoding="utf-8"))
     assert "Not finished: 1 of 4 stages complete; stage warmup-dense is at step 5." in page.text
     assert "was not measured" not in page.text
 
 
 def test_a_run_without_a_prior_says_so(tmp_path: Path) -> None:
     stages = [{"name": "moe", "moe": True}]
-    page = _Page(write_report(write_run(tmp_path, None, {}, stages=stages)).read_text(encoding="utf-8"))
+    page = HtmlPage(write_report(write_run(tmp_path, None, {}, stages=stages)).read_text(encoding="utf-8"))
     assert "This run has no prior" in page.text
     assert "No prior." in page.text
 
@@ -192,12 +156,12 @@ def test_a_run_that_was_never_shaped_says_so(tmp_path: Path) -> None:
     table = modality_prior(tmp_path, layers=1)
     stages = [{"name": "moe", "moe": True, "shape": False}]
     run = write_run(tmp_path, table, {"moe": undecided(table)}, stages=stages)
-    page = _Page(write_report(run).read_text(encoding="utf-8"))
+    page = HtmlPage(write_report(run).read_text(encoding="utf-8"))
     assert "No stage of this run was shaped" in page.text
 
 
 def test_unknown_numbers_of_questions_mean_no_standard_error(tmp_path: Path) -> None:
-    page = _Page(write_report(write_run(tmp_path, None, {}, counts=False)).read_text(encoding="utf-8"))
+    page = HtmlPage(write_report(write_run(tmp_path, None, {}, counts=False)).read_text(encoding="utf-8"))
     assert "how many questions there were is not recorded" in page.text
     assert "±" not in page.text
 
@@ -206,7 +170,7 @@ def test_many_layers_and_experts_are_capped_and_the_caption_says_which(tmp_path:
     table = modality_prior(tmp_path, layers=24, experts=64)
     run = write_run(tmp_path, table, {"warmup-moe": follows(table, 300)})
     html = write_report(run).read_text(encoding="utf-8")
-    page = _Page(html)
+    page = HtmlPage(html)
     assert "Of 24 layers, 0, 8, 15, 23 are shown." in page.text
     assert "Of 64 experts, 0, 9, 18, 27, 36, 45, 54, 63 are shown." in page.text
     assert len(html) < 1_000_000
@@ -221,7 +185,7 @@ def test_unshaped_tokens_are_shown_without_a_curve(tmp_path: Path) -> None:
     """
     table = compiled(tmp_path, text)
     run = write_run(tmp_path, table, {"warmup-moe": follows(table)})
-    page = _Page(write_report(run).read_text(encoding="utf-8"))
+    page = HtmlPage(write_report(run).read_text(encoding="utf-8"))
     assert "unshaped" in page.text
     assert "Layer 0, unshaped: no prior to compare with" in page.text
     assert "Some token classes are unshaped." in page.text
@@ -231,7 +195,7 @@ def test_a_symmetric_prior_speaks_of_distances_alone(tmp_path: Path) -> None:
     text = "priorlang 1\nmodel { layers = 2  experts = 4  top_k = 2 }\ndefault base 1.5 weight 0.1\n"
     table = compiled(tmp_path, text)
     run = write_run(tmp_path, table, {"warmup-moe": follows(table)})
-    page = _Page(write_report(run).read_text(encoding="utf-8"))
+    page = HtmlPage(write_report(run).read_text(encoding="utf-8"))
     assert re.search(
         r"After warmup-moe \(shaped by the prior\): [^.]* tokens have KS at most 0\.0", page.text
     )

@@ -34,7 +34,7 @@ def test_a_folder_that_is_no_run_is_one_clear_message(tmp_path: Path) -> None:
     result = CliRunner().invoke(cli, ["report", str(tmp_path)])
     assert result.exit_code == 2
     assert result.stderr == (
-        f"error: {tmp_path}: no run is here: it has neither plan.json nor metrics.jsonl; name the folder of a run\n"
+        f"error: {tmp_path}: no run is here: it has neither plan.json nor metrics.jsonl; name the folder of a run or of a grid\n"
     )
 
 

@@ -113,7 +113,7 @@ def _ceiling(
     highest = float(density_GKE[np.ix_(rows, columns)].max())
     middles = (edges[1:] + edges[:-1]) / 2
     curves = [
-        float(np.max(_beta_density(middles[2:, None], alpha, alpha.sum() - alpha)))
+        float(np.max(beta_density(middles[2:, None], alpha, alpha.sum() - alpha)))
         for group in choice.groups
         if (alpha := groups[group].alpha) is not None
     ]
@@ -140,12 +140,12 @@ def _prior_curve(
     if alpha is None:
         return
     inside = np.linspace(edges[0], edges[-1], 400)[1:-1]
-    curve = _beta_density(inside, alpha[expert], alpha.sum() - alpha[expert])
+    curve = beta_density(inside, alpha[expert], alpha.sum() - alpha[expert])
     curve[curve > ceiling] = np.nan
     axes.plot(inside, curve, color=INK, linewidth=1.1)
 
 
-def _beta_density(p: ArrayLike, a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
+def beta_density(p: ArrayLike, a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
     """Of Beta(a, b) at p inside (0, 1)."""
     a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
     density: NDArray[np.float64] = np.exp(

@@ -62,7 +62,7 @@ def loss_figure(stages: Sequence[StageRecord]) -> str | None:
             axes.plot(steps, losses, "o", color="none", markeredgecolor=INK, markersize=4, clip_on=False)
         if logarithmic:
             axes.set_yscale("log")
-            _plain_logarithms(axes)
+            plain_logarithms(axes)
         _frame(axes, spans)
         _name_stages(axes, spans)
         axes.set_xlabel("optimizer step, all stages in a row")
@@ -201,7 +201,8 @@ def _caption(span: _Span) -> str:
     return f"{span.stage.name} (shaped)" if span.stage.shaped else span.stage.name
 
 
-def _plain_logarithms(axes: Axes) -> None:
+def plain_logarithms(axes: Axes) -> None:
+    """Ticks of a logarithmic axis as plain numbers."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))

@@ -1,0 +1,143 @@
+"""What a comparison draws, from the cells' runs: loads and scores of the last stage, losses over the steps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dpsl.report.comparison.read import GridRecord, VariantRecord
+from dpsl.report.read import RunRecord, StageRecord, number
+from dpsl.report.routing import coefficient_of_variation, layer_load
+from priorlang.routing.statistics import group_alpha
+
+
+@dataclass(frozen=True, eq=False)
+class LayerCov:
+    """A variant's coefficient of variation of load: `cov_SL` by seed and layer, NaN where a layer had no tokens."""
+
+    variant: str
+    layers: tuple[int, ...]
+    cov_SL: NDArray[np.float64]
+
+    @property
+    def mean_by_layer(self) -> NDArray[np.float64]:
+        """Mean over seeds."""
+        return np.array([_mean(column) for column in self.cov_SL.T.tolist()])
+
+    def text(self, place: int) -> str:
+        """Mean ± sample standard deviation over seeds of the layer at a place."""
+        found = [value for value in self.cov_SL[:, place].tolist() if math.isfinite(value)]
+        if not found:
+            return "–"
+        return f"{fmean(found):.3f}" + (f" ± {stdev(found):.3f}" if len(found) > 1 else "")
+
+
+@dataclass(frozen=True, eq=False)
+class LayerScores:
+    """A variant's routing scores in one layer, all its tokens together.
+
+    Attributes:
+        variant: its name.
+        density_SKE: density of p by seed, expert and interval of `edges`.
+        alphas: for each population of that layer its share of the tokens and its α [K]; empty unless the prior was on.
+    """
+
+    variant: str
+    density_SKE: NDArray[np.float64]
+    alphas: tuple[tuple[float, NDArray[np.float64]], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """One cell's training loss: steps in a row over the stages that seeds do not share."""
+
+    seed: int
+    steps: NDArray[np.float64]
+    losses: NDArray[np.float64]
+
+
+def last_measured(run: RunRecord) -> StageRecord | None:
+    """The run's last stage, if its routing was measured."""
+    stage = run.stages[-1] if run.stages else None
+    return stage if stage is not None and stage.routing is not None else None
+
+
+def load_by_layer(grid: GridRecord) -> list[LayerCov]:
+    """Of every variant whose routing was measured at the end."""
+    found = []
+    for variant in grid.variants:
+        loads = [(s.routing.layer.tolist(), layer_load(s.routing)) for s in _stages(variant) if s.routing]
+        layers = loads[0][0] if loads else []
+        rows = [[coefficient_of_variation(k) for k in load_LK] for own, load_LK in loads if own == layers]
+        if rows:
+            found.append(LayerCov(variant.name, tuple(layers), np.array(rows)))
+    return found
+
+
+def scored_layer(grid: GridRecord) -> int | None:
+    """The decoder layer whose scores are drawn, three quarters of the way up as in the paper; None without any."""
+    layers = [s.routing.layer.tolist() for v in grid.variants for s in _stages(v) if s.routing is not None]
+    return layers[0][min(len(layers[0]) * 3 // 4, len(layers[0]) - 1)] if layers and layers[0] else None
+
+
+def scores_in_layer(grid: GridRecord, layer: int, edges: NDArray[np.float64]) -> list[LayerScores]:
+    """Of every variant whose routing was measured at the end and has that layer."""
+    found = []
+    for variant in grid.variants:
+        densities: list[NDArray[np.float64]] = []
+        alphas: tuple[tuple[float, NDArray[np.float64]], ...] = ()
+        for stage in _stages(variant):
+            routing = stage.routing
+            groups = routing.groups_of(layer) if routing is not None else np.array([], int)
+            if routing is None or not routing.tokens[groups].sum():
+                continue
+            tokens = int(routing.tokens[groups].sum())
+            counts_KE = routing.score_histogram(edges)[groups].sum(0)
+            densities.append(counts_KE / tokens / np.diff(edges))
+            if stage.shaped and stage.table is not None:
+                every = group_alpha(routing, stage.table)
+                alphas = tuple(
+                    (float(routing.tokens[g]) / tokens, alpha)
+                    for g in groups.tolist()
+                    if (alpha := every[g]) is not None and routing.tokens[g]
+                )
+        if densities and len({d.shape for d in densities}) == 1:
+            found.append(LayerScores(variant.name, np.array(densities), alphas))
+    return found
+
+
+def learning_curves(grid: GridRecord) -> dict[str, list[Curve]]:
+    """Variant → its cells' training losses, over the stages that differ between seeds."""
+    return {
+        variant.name: curves
+        for variant in grid.variants
+        if (curves := [curve for cell in variant.cells if (curve := _curve(cell.seed, cell.run, grid.once))])
+    }
+
+
+def _curve(seed: int, run: RunRecord | None, once: Sequence[str]) -> Curve | None:
+    points, start = [], 0
+    for stage in run.stages if run is not None else ():
+        if stage.name in once:
+            continue
+        points += [(start + number(row, "step"), number(row, "loss")) for row in stage.training]
+        start += stage.steps
+    finite = [(step, loss) for step, loss in points if math.isfinite(step) and math.isfinite(loss)]
+    if not finite:
+        return None
+    steps, losses = np.array(finite, np.float64).T
+    return Curve(seed, steps, losses)
+
+
+def _stages(variant: VariantRecord) -> list[StageRecord]:
+    return [stage for run in variant.runs if (stage := last_measured(run)) is not None]
+
+
+def _mean(values: Sequence[float]) -> float:
+    finite = [value for value in values if math.isfinite(value)]
+    return fmean(finite) if finite else math.nan

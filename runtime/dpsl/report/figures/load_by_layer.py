@@ -1,0 +1,68 @@
+"""How unevenly experts are used, by variant and layer (the paper's Table 12): a heat map with its numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dpsl.report.comparison.numbers import LayerCov
+from priorlang.pages.figure import FAINT, INK, draw, evenly_spaced
+from priorlang.pages.heat import ramp
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_ROW = 0.24
+_MOST_NUMBERS = 12
+"""Layers up to which cells carry their numbers."""
+_LABELS = 0.27
+_LETTERS = 30
+
+
+def load_cov_figure(found: Sequence[LayerCov], name: str) -> str | None:
+    """Mean over seeds of the load's coefficient of variation, a variant a row, a layer a column. None without any."""
+    if not found:
+        return None
+    layers = max((row.layers for row in found), key=len)
+    mean_VL = np.full((len(found), len(layers)), np.nan)
+    for place, row in enumerate(found):
+        for layer, value in zip(row.layers, row.mean_by_layer, strict=True):
+            mean_VL[place, layers.index(layer)] = value
+    highest = float(np.nanmax(mean_VL)) if np.isfinite(mean_VL).any() else 1.0
+    height = 0.5 + _ROW * len(found)
+
+    def paint(figure: Figure) -> None:
+        axes = figure.add_axes((_LABELS, 0.42 / height, 0.98 - _LABELS, _ROW * len(found) / height))
+        axes.imshow(ramp(mean_VL / max(highest, 1e-12)), aspect="auto", interpolation="none")
+        if len(layers) <= _MOST_NUMBERS:
+            for variant, layer in np.argwhere(np.isfinite(mean_VL)):
+                text = f"{mean_VL[variant, layer]:.2f}"
+                axes.text(layer, variant, text, ha="center", va="center", fontsize=7, color=INK)
+        for spine in axes.spines.values():
+            spine.set_visible(False)
+        axes.tick_params(length=0)
+        shown = evenly_spaced(len(layers), 16)
+        axes.set_xticks(shown, [str(layers[place]) for place in shown])
+        names = [
+            row.variant if len(row.variant) <= _LETTERS else row.variant[: _LETTERS - 1] + "…"
+            for row in found
+        ]
+        axes.set_yticks(range(len(found)), names, color=INK)
+        axes.set_xlabel("decoder layer", color=FAINT)
+
+    said = [
+        f"{row.variant}: "
+        + ", ".join(
+            f"layer {layer} {value:.2f}" for layer, value in zip(row.layers, row.mean_by_layer, strict=True)
+        )
+        for row in found
+    ]
+    return draw(
+        height,
+        paint,
+        name=name,
+        title="Coefficient of variation of the experts' load, by variant and layer",
+        description=f"Full colour is {highest:.3g}. " + ". ".join(said) + ".",
+    )

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 from dpsl.registration import announce
 
 if TYPE_CHECKING:
+    from dpsl.attaching import attach
     from dpsl.audit import Audit, audit_lines
     from dpsl.loss import dirichlet_prior_shaping_loss
     from dpsl.module import DirichletPriorShaping
     from dpsl.routers.blocks import moe_blocks_without_router
     from dpsl.routers.zero3 import set_leaf_modules
-    from dpsl.shaper import Shaper, attach
+    from dpsl.shaper import Shaper
     from dpsl.tokens import TokenCollator, expand_codes, shard_tokens
     from dpsl.train.processes import prepare_process
     from dpsl.train.shaped_trainer import ShapingMixin
@@ -33,7 +34,7 @@ _HOMES = {
     "Shaper": "dpsl.shaper",
     "ShapingMixin": "dpsl.train.shaped_trainer",
     "TokenCollator": "dpsl.tokens",
-    "attach": "dpsl.shaper",
+    "attach": "dpsl.attaching",
     "dirichlet_prior_shaping_loss": "dpsl.loss",
     "expand_codes": "dpsl.tokens",
     "load_model": "dpsl.upcycle",

@@ -1,4 +1,4 @@
-"""`dpsl.attach`: a prior table shapes the routers of a live model, from outside.
+"""The live link between a prior table and a model, whose routers it shapes from outside; `dpsl.attach` makes it.
 
 Every router is hooked. When a forward pass ends, the logits of all of them give statistics and, where a token
 class has a prior, the gradient of the shaping loss, in one call; in the backward pass that gradient joins the
@@ -11,27 +11,25 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from weakref import WeakSet
 
-import torch
 from torch import Tensor, nn
 
-from dpsl.arguments import check_options
 from dpsl.errors import AttachError
 from dpsl.lattice import BINS
-from dpsl.routers.find import Routers, find_routers
+from dpsl.live_hooks import LiveLink
+from dpsl.routers.claims import Claims
 from dpsl.routers.found import FoundRouter
-from dpsl.routers.zero3 import warn_without_leaf_modules
 from dpsl.shaping.accumulator import RoutingAccumulator
 from dpsl.shaping.cdf_memory import CdfMemory
-from dpsl.shaping.matching import match_routers
 from dpsl.shaping.metrics import RoutingMetrics
-from dpsl.shaping.passes import ForwardPasses, is_differentiable_scalar
-from dpsl.shaping.prior_loss import SCOPES, PriorLoss, Ranks, Scope, Target
+from dpsl.shaping.passes import ForwardPasses
+from dpsl.shaping.prior_loss import PriorLoss
+from dpsl.shaping.progress import checked_progress
 from dpsl.shaping.router_hook import RouterHook
 from dpsl.shaping.schedule import schedule_factor
 from dpsl.shaping.token_classes import Codes, token_classes
 from dpsl.shaping.whole_pass import WholePass
+from dpsl.shaping.window_state import passes_of, state_of
 from priorlang.routing.statistics import RoutingStatistics
 from priorlang.table.prior_table import PriorTable
 
@@ -54,87 +52,17 @@ class Arrival:
     scale: float | None
 
 
-def attach(
-    model: nn.Module,
-    table: PriorTable,
-    *,
-    ranks: Ranks = "histogram",
-    scope: Scope = "global",
-    window: int = 1,
-    routers: Routers | None = None,
-    target: Target = "eq4",
-    min_population: int = 1,
-    shaping: bool = True,
-) -> Shaper:
-    """Find a model's routers and shape them by a prior table.
+SHAPED = Claims(
+    "another shaper shapes this router already: together they would count twice",
+    "call detach() on that one first",
+)
 
-    Args:
-        model: the model whose loss is differentiated. Attach after `deepspeed.initialize` where that swaps
-            modules.
-        table: the compiled prior.
-        ranks: empirical CDF by exact sorting, or by histograms of ℓ.
-        scope: tokens that make up an empirical CDF: those of all ranks and of the window (`global`), or of
-            this rank's forward pass alone (`micro`).
-        window: forward passes whose tokens make up an empirical CDF under the global scope, the running one
-            and those before it: the gradient accumulation steps, for the CDF of the global batch, or more,
-            for one that remembers. Needs histograms.
-        routers: paths of the modules that are routers, `*` for one part of a path (`"blocks.*.gate"`), a list of
-            such, or a mapping from them to the place of the logits in a module's output tuple. None: those of
-            every known kind. See docs/routers.md.
-        target: rank target; `eq4` is the paper's.
-        min_population: smaller populations are left out.
-        shaping: False: only watch, for a stage that is not shaped.
-
-    Raises:
-        AttachError: the model has no routers, they do not fit the table, or another shaper shapes them.
-    """
-    try:
-        check_options(target, ranks, "tokens", min_population, "logits")
-    except ValueError as error:
-        raise AttachError("dpsl.attach(…)", str(error), "see its documentation") from None
-    if scope not in SCOPES:
-        choices = ", ".join(map(repr, SCOPES))
-        raise AttachError("dpsl.attach(…)", f"scope is {scope!r}", f"it must be one of {choices}")
-    if window != 1:
-        _check_window(window, ranks, scope)
-    matched = match_routers(model, find_routers(model, routers), table)
-    warn_without_leaf_modules(model, matched)
-    if shaping and (again := next((router for router in matched if router.module in _SHAPED), None)):
-        raise AttachError(
-            again.place,
-            "another shaper shapes this router already: together they would count twice",
-            "call detach() on that one first",
-        )
-    loss = PriorLoss(table, ranks, target, min_population, scope)
-    return Shaper(model, matched, loss, CdfMemory(window), shaping=shaping)
-
-
-_SHAPED: WeakSet[nn.Module] = WeakSet()
-"""Routers that a shaper shapes, so that none is shaped twice without a word."""
-
-
-def _check_window(window: int, ranks: Ranks, scope: Scope) -> None:
-    place = f"dpsl.attach(window={window!r})"
-    if isinstance(window, bool) or not isinstance(window, int) or window < 1:
-        raise AttachError(place, "a window is a number of forward passes", "give an integer of at least 1")
-    if scope == "micro":
-        raise AttachError(
-            place, "under the micro scope every forward pass stands alone", 'use scope="global"'
-        )
-    if ranks == "sort":
-        raise AttachError(
-            place, "exact ranks cannot be carried from pass to pass", 'use ranks="histogram", or window=1'
-        )
-
-
-_TABLE = "table"
-"""Where a state says which prior it is of."""
 
 _WORD = 4
 """Bytes of a count, an int32, and of an end, a float32."""
 
 
-class Shaper:
+class Shaper(LiveLink):
     """The live link between a prior table and a model; made by `attach`.
 
     Attributes:
@@ -163,14 +91,14 @@ class Shaper:
         whole = WholePass(
             routers, layout, loss, memory, self._accumulator, self._metrics, self.schedule_factor
         )
-        self._passes = ForwardPasses(shaping=shaping, on_end=whole.ended)
+        self._passes = ForwardPasses("shaper", shaping=shaping, on_end=whole.ended)
         self._handles = self._passes.watch(model)
         for place, router in enumerate(routers):
             shapes_now = partial(self._shapes_now, place in layout.shaped)
             hook = RouterHook(router, place, header, self._passes, shapes_now)
             self._handles.append(router.register_forward_hook(hook))
         if shaping:
-            _SHAPED.update(router.module for router in routers)
+            SHAPED.take(routers)
 
     def tokens(self, mask: Tensor | None = None, **attributes: Codes) -> AbstractContextManager[None]:
         """Describe the tokens of the forward passes within the `with`.
@@ -218,27 +146,16 @@ class Shaper:
 
     def state_dict(self) -> dict[str, Tensor]:
         """The tokens that a window remembers, for a checkpoint; empty with a window of 1. Equal on every rank."""
-        state = self._memory.state_dict()
-        return {**state, _TABLE: self._table_mark()} if state else {}
-
-    def _table_mark(self) -> Tensor:
-        return torch.tensor(list(self.table.header.normal_form.encode()), dtype=torch.uint8)
+        return state_of(self._memory.remembered(), self.table)
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Remember the tokens of a checkpoint.
 
         Raises:
-            AttachError: they are of another prior, or of no shaper.
+            AttachError: they are of another prior, of a longer window, or of no shaper.
         """
-        state = dict(state)
-        mark = state.pop(_TABLE, None)
-        if state and (mark is None or not torch.equal(mark.cpu(), self._table_mark())):
-            raise AttachError(
-                "shaper.load_state_dict(…)",
-                "its tokens were ranked under another prior",
-                "begin with an empty window",
-            )
-        self._memory.load_state_dict(state, next(self.routers[0].module.parameters()).device)
+        device = next(self.routers[0].module.parameters()).device
+        self._memory.remember(passes_of(state, self.table, self._loss.layout.populations, device))
 
     def bytes_exchanged(self, ranks: int | None = None) -> int:
         """Bytes that each rank puts into all-reduces for one forward pass: the histograms and their ends.
@@ -255,8 +172,12 @@ class Shaper:
         return (populations + 1) * self.table.header.experts * (BINS + 2) * _WORD if populations else 0
 
     def set_progress(self, step: int, total: int) -> None:
-        """Say how many shaped optimizer steps are done, of how many: this drives the prior's schedule."""
-        self._progress = (step, total)
+        """Say how many shaped optimizer steps are done, of how many: this drives the prior's schedule.
+
+        Raises:
+            AttachError: they are no numbers of steps, or more are done than there are.
+        """
+        self._progress = checked_progress("shaper", step, total)
 
     def schedule_factor(self) -> float:
         """The factor on every weight now.
@@ -283,12 +204,6 @@ class Shaper:
         Raises:
             AttachError: the loss is no differentiable scalar.
         """
-        if not is_differentiable_scalar(loss):
-            raise AttachError(
-                "shaper.scale_with(loss)",
-                "it is no differentiable scalar",
-                "give the loss whose backward will run",
-            )
         self._passes.bind(loss, factor)
 
     def metrics(self, *, across_ranks: bool = False) -> dict[str, float]:
@@ -338,8 +253,7 @@ class Shaper:
 
     def arrivals(self) -> tuple[Arrival, ...]:
         """For each router, the shaping gradient that the latest forward pass got in its backward pass."""
-        step = self._passes.latest
-        scale = float(step.scale) if step is not None and step.scale is not None else None
+        scale = self._passes.arrived_scale()
         arrived = self.arrived_gradients()
         return tuple(
             Arrival(
@@ -353,9 +267,7 @@ class Shaper:
 
     def arrived_gradients(self) -> dict[int, Tensor]:
         """By layer, the shaping gradient [N, K] that the latest forward pass got in its backward pass."""
-        step = self._passes.latest
-        found = {layer: step.arrived_gradient(layer) for layer in step.arrived} if step is not None else {}
-        return {layer: gradient_NK for layer, gradient_NK in found.items() if gradient_NK is not None}
+        return self._passes.arrived_gradients()
 
     def _shapes_now(self, shaped: bool) -> bool:
         return shaped and self.schedule_factor() != 0
@@ -368,7 +280,8 @@ class Shaper:
     def detach(self) -> None:
         """Remove every hook: the model is as it was. Calling it again does nothing."""
         if self._handles and self._shaping:
-            _SHAPED.difference_update(router.module for router in self.routers)
+            SHAPED.release(self.routers)
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
+        self._passes.close()

@@ -14,6 +14,7 @@ from dpsl.audit.faults import RouterSight, refuse_faults, warnings_of
 from dpsl.audit.leaves import leaf_modules
 from dpsl.audit.tokens import token_counts
 from dpsl.errors import AttachError
+from dpsl.live_hooks import LiveHook
 from dpsl.ranks import summed, world_size
 from dpsl.regularizers import Regularizers
 from dpsl.routers.blocks import moe_blocks_without_router
@@ -71,7 +72,7 @@ class Audit:
             router.register_forward_hook(self._watch(self._seen[router.layer], router), prepend=True)
             for router in self._routers
         ]
-        self._handles.append(model.register_forward_pre_hook(self._keep_mask, with_kwargs=True))
+        self._handles.append(model.register_forward_pre_hook(LiveHook(self._keep_mask), with_kwargs=True))
 
     def finish(self, accumulation: int = 1, *, loss_scale: float = 1.0) -> dict[str, Any]:
         """Stop watching, and say what was seen. Every rank must call it; the result is the same on each.

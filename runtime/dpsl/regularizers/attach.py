@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from torch import nn
 
 from dpsl.errors import AttachError
-from dpsl.regularizers.live import Regularizers
+from dpsl.regularizers.live import REGULARIZED, Regularizers
 from dpsl.regularizers.terms import Term, named_terms
 from dpsl.routers.find import find_routers
 from dpsl.routers.found import FoundRouter
@@ -28,7 +28,7 @@ def attach_regularizers(
         attributes: `table.header.attributes` of the prior that `ManualModality` names one of.
 
     Raises:
-        AttachError: the model has no routers, or a term does not fit them.
+        AttachError: the model has no routers, a term does not fit them, or they have regularizers already.
     """
     routers = find_routers(model)
     named = named_terms(terms)
@@ -36,6 +36,7 @@ def attach_regularizers(
         _check_layers(term, routers)
         _check_reference(term, routers)
     _check_biases(named, routers)
+    REGULARIZED.refuse_taken(r for r in routers if any(term.covers(r.layer) for term in named))
     return Regularizers(model, routers, named, attributes)
 
 

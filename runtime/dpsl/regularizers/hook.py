@@ -9,19 +9,12 @@ from torch import Tensor, nn
 
 from dpsl.errors import AttachError
 from dpsl.regularizers.router_sums import RouterTokens, tokens_of
-from dpsl.routers.found import FoundRouter, Scoring
-from dpsl.routers.output import (
-    RouterOutput,
-    chosen_experts,
-    effective_logits,
-    infer_scoring,
-    read_output,
-    with_carrier,
-)
-from dpsl.shaping.attachment import attach_gradient
-from dpsl.shaping.micro_step import MicroStep
+from dpsl.routers.found import FoundRouter
+from dpsl.routers.output import chosen_experts
 from dpsl.shaping.passes import ForwardPasses
+from dpsl.shaping.reader import RouterReader
 from dpsl.shaping.recompute import in_backward
+from dpsl.shaping.transforms import refuse_transforms
 
 
 class SeenRouter(NamedTuple):
@@ -53,17 +46,19 @@ class RegularizerHook:
     raw_NK: dict[int, Tensor]
 
     def __post_init__(self) -> None:
-        self._scoring = self.router.scoring
+        self._reader = RouterReader(self.router, self.router.top_k or 1)
 
-    def __call__(self, module: nn.Module, _args: Any, output: Any) -> Any:
+    def __call__(self, module: nn.Module, arguments: Any, output: Any) -> Any:
         """The output, with the terms' gradient attached to what the experts are combined with."""
+        refuse_transforms(self.router.place)
         layer = self.router.layer
         raw_NK = self.raw_NK.pop(layer, None)
         if in_backward():
-            read, logits_NK = self._read(output)
-            again = self.passes.recomputed(layer, logits_NK.detach() if raw_NK is None else raw_NK)
-            return output if again is None else self._attached(again, output, read, logits_NK)
-        step = self.passes.first(layer)
+            reading = self._reader.read(output)
+            known_NK = reading.logits_NK.detach() if raw_NK is None else raw_NK
+            again = self.passes.recomputed(layer, known_NK)
+            return output if again is None else self._reader.with_gradient(output, reading, again)
+        step = self.passes.first(layer, self.router.place)
         if step is None and module.training:
             raise AttachError(
                 self.router.place,
@@ -72,20 +67,11 @@ class RegularizerHook:
             )
         if step is None or not step.shapes:
             return output
-        read, logits_NK = self._read(output)
-        fixed_NK = logits_NK.detach().clone()  # models change theirs in place
-        counted_N = step.classes.of_tokens(len(fixed_NK), fixed_NK.device) >= 0
-        indices_Nk = chosen_experts(read, self.router.top_k or 1)
+        reading = self._reader.read(output)
+        fixed_NK = reading.logits_NK.detach().clone()  # models change theirs in place
+        layout = self._reader.layout(arguments, output, step.given.layout)
+        counted_N = step.classes.of_tokens(len(fixed_NK), fixed_NK.device, layout) >= 0
+        indices_Nk = chosen_experts(reading.output, self.router.top_k or 1)
         known_NK = fixed_NK if raw_NK is None else raw_NK
         step.see(SeenRouter(layer, known_NK, tokens_of(fixed_NK, indices_Nk, counted_N)))
-        return self._attached(step, output, read, logits_NK)
-
-    def _attached(self, step: MicroStep, output: Any, read: RouterOutput, logits_NK: Tensor) -> Any:
-        carrier = attach_gradient(read.carrier, logits_NK, step, self.router.layer, self.router.place)
-        return with_carrier(output, read, carrier)
-
-    def _read(self, output: Any) -> tuple[RouterOutput, Tensor]:
-        read = read_output(self.router, output)
-        if self._scoring is None:
-            self._scoring = infer_scoring(read, self.router.top_k or 1)
-        return read, effective_logits(read.recorded_NK, self._scoring or Scoring.SOFTMAX)
+        return self._reader.with_gradient(output, reading, step)

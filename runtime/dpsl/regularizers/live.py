@@ -10,23 +10,31 @@ import torch
 from torch import Tensor, nn
 
 from dpsl.errors import AttachError
+from dpsl.live_hooks import LiveLink
 from dpsl.ranks import summed
 from dpsl.regularizers.hook import RegularizerHook, SeenRouter
 from dpsl.regularizers.live_selection import LiveSelection
 from dpsl.regularizers.terms import Term
 from dpsl.regularizers.whole_pass import StepCounts, losses_of_pass
+from dpsl.routers.claims import Claims
 from dpsl.routers.found import FoundRouter
 from dpsl.shaping.micro_step import MicroStep
 from dpsl.shaping.passes import ForwardPasses
+from dpsl.shaping.progress import checked_progress
 from dpsl.shaping.token_classes import Codes
 from priorlang.table.prior_table import TableAttribute
 from priorlang.training.regularizers import Loss, Scheduled
+
+REGULARIZED = Claims(
+    "other regularizers are attached to this router already: together they would count twice",
+    "give all terms to one attach_regularizers(…), or call detach() on the others first",
+)
 
 _FORGOTTEN = 1024
 """Forward passes in one optimizer step, beyond which nobody ever said that it ended."""
 
 
-class Regularizers:
+class Regularizers(LiveLink):
     """The live link between regularizers and a model; made by `attach_regularizers`.
 
     It is told about tokens and losses as a `dpsl.Shaper` is. A term adds coefficient · Σ over its layers of the loss
@@ -46,7 +54,7 @@ class Regularizers:
     ) -> None:
         self.terms = tuple(term for term in terms if isinstance(term.plan, Loss))
         self.routers = tuple(routers)
-        self._passes = ForwardPasses(shaping=True, on_end=self._ended)
+        self._passes = ForwardPasses("regularizers", shaping=True, on_end=self._ended)
         self._selection = LiveSelection(model, routers, terms, self._passes, attributes)
         self._scheduled = any(isinstance(term.plan, Scheduled) and term.plan.schedule for term in terms)
         self._steps_matter = self._selection.counts or any(term.plan.scope == "global" for term in self.terms)
@@ -57,10 +65,11 @@ class Regularizers:
         self._values: dict[str, list[Tensor]] = {}
         self._norms: dict[int, dict[str, Tensor]] = {}
         self._handles: list[Any] = self._passes.watch(model)
-        for router in routers:
-            if any(term.covers(router.layer) for term in terms):
-                hook = RegularizerHook(router, self._passes, self._selection.raw_NK)
-                self._handles.append(router.register_forward_hook(hook))
+        self._hooked = tuple(r for r in routers if any(term.covers(r.layer) for term in terms))
+        for router in self._hooked:
+            hook = RegularizerHook(router, self._passes, self._selection.raw_NK)
+            self._handles.append(router.register_forward_hook(hook))
+        REGULARIZED.take(self._hooked)
 
     @property
     def bars_experts(self) -> bool:
@@ -75,19 +84,21 @@ class Regularizers:
             mask: [B, S], 0 for padding; None: every token counts.
             attributes: as of `Shaper.tokens`; only those that bar experts matter.
         """
-        outer = self._sequences, self._selection.described
         classes = self._selection.classes(attributes, mask)
-        self._sequences = None if mask is None else len(mask)
-        self._selection.described = classes
+        outer, self._sequences = self._sequences, None if mask is None else len(mask)
         try:
             with self._passes.describing(classes):
                 yield
         finally:
-            self._sequences, self._selection.described = outer
+            self._sequences = outer
 
     def set_progress(self, step: int, total: int) -> None:
-        """Say how many optimizer steps are done, of how many: this drives the schedules."""
-        self._progress = (step, total)
+        """Say how many optimizer steps are done, of how many: this drives the schedules.
+
+        Raises:
+            AttachError: they are no numbers of steps, or more are done than there are.
+        """
+        self._progress = checked_progress("regularizers", step, total)
 
     def end_step(self) -> None:
         """Say that an optimizer step is done: biases move, and counts begin anew. Every rank must call it."""
@@ -96,7 +107,11 @@ class Regularizers:
         self._passes_in_step = 0
 
     def scale_with(self, loss: Tensor, factor: float = 1.0) -> None:
-        """Scale the gradients by the one that will arrive at `loss`, times `factor`."""
+        """Scale the gradients by the one that will arrive at `loss`, times `factor`.
+
+        Raises:
+            AttachError: the loss is no differentiable scalar.
+        """
         self._passes.bind(loss, factor)
 
     def metrics(self, *, across_ranks: bool = False) -> dict[str, float]:
@@ -112,8 +127,7 @@ class Regularizers:
 
     def arrivals(self) -> dict[int, dict[str, float]]:
         """For each layer and term, the norm of the gradient that the latest forward pass handed to its router."""
-        step = self._passes.latest
-        scale = float(step.scale) if step is not None and step.scale is not None else 0.0
+        scale = self.scale() or 0.0
         return {
             layer: {name: float(norm) * scale for name, norm in norms.items()}
             for layer, norms in self._norms.items()
@@ -121,9 +135,7 @@ class Regularizers:
 
     def arrived_gradients(self) -> dict[int, Tensor]:
         """By layer, the gradient [N, K] of all terms that the latest forward pass handed to its router."""
-        step = self._passes.latest
-        found = {layer: step.arrived_gradient(layer) for layer in step.arrived} if step is not None else {}
-        return {layer: gradient_NK for layer, gradient_NK in found.items() if gradient_NK is not None}
+        return self._passes.arrived_gradients()
 
     def active(self) -> tuple[str, ...]:
         """Names of the losses whose schedule lets them weigh anything now."""
@@ -132,15 +144,17 @@ class Regularizers:
 
     def scale(self) -> float | None:
         """The gradient that arrived at the latest loss, times the caller's factor; None: none came."""
-        step = self._passes.latest
-        return float(step.scale) if step is not None and step.scale is not None else None
+        return self._passes.arrived_scale()
 
     def detach(self) -> None:
         """Remove every hook. Biases of the choice stay in force, as part of what the model has learned."""
+        if self._handles:
+            REGULARIZED.release(self._hooked)
         self._selection.detach()
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
+        self._passes.close()
 
     def _ended(self, step: MicroStep, layers: Sequence[SeenRouter]) -> None:
         """Work out the losses of the forward pass that ends; before its backward pass, where no rank may wait."""

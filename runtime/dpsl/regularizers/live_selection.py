@@ -14,6 +14,7 @@ from dpsl.regularizers.manual_modality import allowed_experts, attributes_of
 from dpsl.regularizers.selection_hook import add_bias, bias_of, drop_unused_hook, selection_hook
 from dpsl.regularizers.terms import Term
 from dpsl.routers.found import FoundRouter
+from dpsl.shaping.given import Given, Layout
 from dpsl.shaping.micro_step import MicroStep
 from dpsl.shaping.passes import ForwardPasses
 from dpsl.shaping.recompute import in_backward
@@ -56,8 +57,6 @@ class LiveSelection:
         self._slots_K: dict[int, Tensor] = {}
         self.raw_NK: dict[int, Tensor] = {}
         """The logits of each layer's latest run as they were before any was barred."""
-        self.described: TokenClasses | None = None
-        """The tokens of the forward pass that runs now."""
         for router in routers:
             plans = [term.plan for term in masks if term.covers(router.layer)]
             if plans:
@@ -140,25 +139,25 @@ class LiveSelection:
 
     def _allowed(self, layer: int, logits_NK: Tensor) -> Tensor:
         """Which experts the tokens of a router's present run may use."""
-        classes = self._classes_of_run(layer, logits_NK)
+        classes, layout = self._classes_of_run(layer, logits_NK)
         table_CK = self._allowed_CK[layer] = self._allowed_CK[layer].to(logits_NK.device)
         # Padding is class −1: the last row.
-        return table_CK[classes.of_tokens(len(logits_NK), logits_NK.device)]
+        return table_CK[classes.of_tokens(len(logits_NK), logits_NK.device, layout)]
 
-    def _classes_of_run(self, layer: int, logits_NK: Tensor) -> TokenClasses:
+    def _classes_of_run(self, layer: int, logits_NK: Tensor) -> tuple[TokenClasses, Layout]:
         self.raw_NK[layer] = logits_NK.detach()
         if in_backward():
             step: MicroStep | None = self._passes.recomputed(layer, self.raw_NK[layer])
-            classes = step.classes if step is not None else None
+            classes, given = (step.classes, step.given) if step is not None else (None, Given())
         else:
-            classes = self.described
+            classes, given = self._passes.described, self._passes.given
         if classes is None:
             raise AttachError(
                 self._masked[layer].place,
                 "`manual_modality` bars experts by what a token is, and nobody has said what these are",
                 "run the model inside `with regularizers.tokens(mask=…, …):`, in evaluation too, or detach",
             )
-        return classes
+        return classes, given.layout
 
 
 def _experts_of(router: FoundRouter) -> int:

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsIndex
 
 import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
 from dpsl.errors import AttachError
+from dpsl.live_hooks import LiveHook
 from dpsl.routers.find import find_routers
 from dpsl.routers.found import FoundRouter, layer_of
 from dpsl.routers.output import RouterOutput, read_output
@@ -53,6 +54,12 @@ class SelectionHook:
         rule = self._rule_of(read)
         return selected(output, self.router, read, rule, allowed_NK=allowed_NK, bias_K=bias_K)
 
+    def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Any, ...]:
+        """For a copy of the model: its biases go with it, and nobody bars experts there."""
+        if not _needs_hook(self.router.module):
+            return LiveHook(self).__reduce_ex__(protocol)
+        return SelectionHook, (self.router, None, self._rule)
+
     def _rule_of(self, read: RouterOutput) -> CombinationRule:
         if self._rule is None:
             self._rule = combination_rule(self.router, read)
@@ -71,7 +78,7 @@ def selection_hook(router: FoundRouter) -> SelectionHook:
             "leave its layer out of `deepseek_bias` and `manual_modality` with `layers:`",
         )
     hook = SelectionHook(router)
-    router.register_forward_hook(hook, prepend=True)
+    router.module.register_forward_hook(hook, prepend=True)
     return hook
 
 

@@ -11,6 +11,8 @@ from typing import Any
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
+from dpsl.live_hooks import LiveHook
+
 NAMED = "named"
 """The kind of modules that a user names: nothing is known of how their output is used."""
 
@@ -70,17 +72,20 @@ class FoundRouter:
     form: Form | None = None
 
     def register_forward_hook(self, hook: Callable[..., Any], *, prepend: bool = False) -> RemovableHandle:
-        """Hook the router: `hook(module, arguments, output)` sees logits in the output, whatever the kind."""
+        """Hook the router: `hook(module, arguments, output)` sees logits in the output, whatever the kind.
+
+        Copies of the model are without it.
+        """
         form = self.form
         if form is None:
-            return self.module.register_forward_hook(hook, prepend=prepend)
+            return self.module.register_forward_hook(LiveHook(hook), prepend=prepend)
 
         def in_form(module: nn.Module, arguments: Any, output: Any) -> Any:
             shown = form.show(module, arguments, output)
             changed = hook(module, arguments, shown)
             return output if changed is None or changed is shown else form.put(output, changed[1])
 
-        return self.module.register_forward_hook(in_form, prepend=prepend)
+        return self.module.register_forward_hook(LiveHook(in_form), prepend=prepend)
 
     @property
     def place(self) -> str:

@@ -15,7 +15,7 @@ in the window, as accumulation divides by them.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import reduce
 from typing import NamedTuple
@@ -25,7 +25,8 @@ from torch import Tensor
 
 from dpsl.errors import AttachError
 from dpsl.histogram import CarriedHistogram
-from dpsl.lattice import Lattice
+from dpsl.shaping.sight import Sight
+from dpsl.shaping.window_state import PLACE
 
 
 class Carried(NamedTuple):
@@ -49,12 +50,28 @@ class CdfMemory:
         self.looking_ahead = False
         self._behind: deque[CarriedHistogram] = deque(maxlen=window - 1)
         self._ahead: list[CarriedHistogram] = []
+        self._sights: list[Sight] = []
         self._taken = 0
+        self._strayed: Tensor | None = None
+        """Whether any pass since looking ahead was not the one expected; waits for the device where that is no CPU."""
 
     @contextmanager
     def look_ahead(self) -> Iterator[None]:
-        """Passes within are only counted; those after are ranked among all of them."""
-        self._ahead, self._taken = [], 0
+        """Passes within are only counted; those after are ranked among all of them.
+
+        Raises:
+            AttachError: the passes of the step before were not those looked ahead over.
+        """
+        taken, foreseen, strayed = self._taken, len(self._ahead), self._strayed
+        self._ahead, self._sights, self._taken, self._strayed = [], [], 0, None
+        if strayed is not None and bool(strayed):
+            raise _out_of_order("a forward pass of the step before")
+        if 0 < taken < foreseen:
+            raise AttachError(
+                "shaper.look_ahead()",
+                f"it saw {foreseen} forward passes, and only {taken} of them followed",
+                "run the micro-batches that the step trains on inside `with shaper.look_ahead():`, and no others",
+            )
         self.looking_ahead = True
         try:
             with torch.no_grad():
@@ -62,15 +79,16 @@ class CdfMemory:
         finally:
             self.looking_ahead = False
 
-    def foresee(self, histogram: CarriedHistogram) -> None:
+    def foresee(self, histogram: CarriedHistogram, sight: Sight) -> None:
         """Keep what was counted in a pass that looks ahead."""
         self._ahead.append(histogram)
+        self._sights.append(sight.kept())
 
-    def carried(self) -> Carried:
+    def carried(self, sight: Sight) -> Carried:
         """What the next pass is ranked among, beside its own tokens.
 
         Raises:
-            AttachError: looking ahead saw fewer passes than there are.
+            AttachError: looking ahead saw fewer passes than there are, or another one in this place.
         """
         if not self._ahead:
             return Carried(_merged(list(self._behind)), 1 + len(self._behind))
@@ -80,6 +98,7 @@ class CdfMemory:
                 f"it saw {len(self._ahead)} forward passes, and this is one more",
                 "run every micro-batch of the step inside `with shaper.look_ahead():`, before each step",
             )
+        self._check_order(sight)
         self._taken += 1
         return Carried(_merged(self._ahead[: self._taken - 1] + self._ahead[self._taken :]), len(self._ahead))
 
@@ -88,21 +107,40 @@ class CdfMemory:
         if histogram is not None and not self._ahead:
             self._behind.append(histogram)
 
-    def state_dict(self) -> dict[str, Tensor]:
-        """What a resumed run needs to go on as if it had not stopped; equal on every rank."""
-        return {
-            f"{place}.{name}": values.cpu().contiguous()
-            for place, histogram in enumerate(self._behind)
-            for name, values in (("ends", histogram.ends_2KQ), ("counts", histogram.counts_KQB))
-        }
+    def remembered(self) -> tuple[CarriedHistogram, ...]:
+        """The passes of the window, oldest first: what a resumed run needs to go on as if it had not stopped."""
+        return tuple(self._behind)
 
-    def load_state_dict(self, state: Mapping[str, Tensor], device: torch.device) -> None:
-        """Go on from a `state_dict`."""
+    def remember(self, passes: Sequence[CarriedHistogram]) -> None:
+        """Go on from remembered passes.
+
+        Raises:
+            AttachError: there are more than the window has room for.
+        """
+        if len(passes) > self.window - 1:
+            raise AttachError(
+                PLACE,
+                f"it remembers {len(passes)} forward passes, and a window of {self.window} has room for "
+                f"{self.window - 1} beside the running one",
+                f"attach with window={len(passes) + 1}, or begin with an empty window",
+            )
         self._behind.clear()
-        for place in sorted({int(key.split(".")[0]) for key in state}):
-            ends_2KQ, counts_KQB = (state[f"{place}.{name}"].to(device) for name in ("ends", "counts"))
-            tokens_Q = counts_KQB[0].sum(-1)
-            self.keep(CarriedHistogram(ends_2KQ, Lattice.spanning(ends_2KQ), counts_KQB, tokens_Q))
+        self._behind.extend(passes)
+
+    def _check_order(self, sight: Sight) -> None:
+        strayed = sight.differs(self._sights[self._taken])
+        if strayed.device.type != "cpu":
+            self._strayed = strayed if self._strayed is None else strayed | self._strayed.to(strayed.device)
+        elif bool(strayed):
+            raise _out_of_order(f"forward pass {self._taken + 1} of the step")
+
+
+def _out_of_order(which: str) -> AttachError:
+    return AttachError(
+        "shaper.look_ahead()",
+        f"{which} has other tokens than the one in its place that was looked ahead over",
+        "run the same micro-batches in the same order inside `with shaper.look_ahead():` and after it",
+    )
 
 
 def _merged(histograms: list[CarriedHistogram]) -> CarriedHistogram | None:

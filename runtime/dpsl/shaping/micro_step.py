@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from dpsl.errors import AttachError
+from dpsl.shaping.given import Given
 from dpsl.shaping.token_classes import TokenClasses
 
 OnEnd: TypeAlias = "Callable[[MicroStep, Sequence[Any]], None]"
@@ -28,12 +29,24 @@ class MicroStep:
 
     Args:
         classes: the tokens it sees.
+        owner: what messages call the object that the user holds.
+        given: what the model was called with.
         shapes: whether its routers are shaped; else they are only watched.
         on_end: is given what the routers saw, once, when the last of them has run.
     """
 
-    def __init__(self, classes: TokenClasses, *, shapes: bool, on_end: OnEnd | None = None) -> None:
+    def __init__(
+        self,
+        classes: TokenClasses,
+        owner: str,
+        given: Given,
+        *,
+        shapes: bool,
+        on_end: OnEnd | None = None,
+    ) -> None:
         self.classes = classes
+        self.given = given
+        self._owner = owner
         self.shapes = shapes
         self._on_end = on_end
         self._layers: list[Any] = []
@@ -97,7 +110,7 @@ class MicroStep:
             raise AttachError(
                 place,
                 "the backward pass reached it before any loss told the scale of its shaping gradient",
-                "call shaper.scale_with(loss) on the loss you differentiate, as the model returned none",
+                f"call {self._owner}.scale_with(loss) on the loss you differentiate, as the model returned none",
             )
         self.end()
         self.arrived.add(layer)

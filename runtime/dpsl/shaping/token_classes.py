@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from dpsl.errors import AttachError
+from dpsl.shaping.given import Layout
 from priorlang.diagnostics.suggest import closest, listing
 from priorlang.semantics.spec import UNKNOWN
 from priorlang.table.prior_table import TableAttribute
@@ -27,16 +28,23 @@ class TokenClasses:
     def __init__(self, classes: Tensor, mask_BS: Tensor | None) -> None:
         self._classes = classes
         self._mask_BS = mask_BS
-        self._resolved: dict[tuple[int, torch.device], Tensor] = {}
+        self._resolved: dict[tuple[int, torch.device, Layout], Tensor] = {}
 
-    def of_tokens(self, tokens: int, device: torch.device) -> Tensor:
+    def of_tokens(self, tokens: int, device: torch.device, layout: Layout = None) -> Tensor:
         """[N] int64: the class of each token, -1 where padding.
 
+        Args:
+            tokens: N.
+            device: where they are wanted.
+            layout: [B, S] in the order of the tokens, where that is known.
+
         Raises:
-            AttachError: the batch described has another number of tokens.
+            AttachError: the batch described has another number of tokens, or another shape.
         """
-        key = (tokens, device)
+        key = (tokens, device, layout)
         if key not in self._resolved:
+            if layout is not None and layout[0] * layout[1] == tokens:
+                self._check_layout(layout)
             self._resolved[key] = self._resolve(tokens).to(device)
         return self._resolved[key]
 
@@ -44,12 +52,25 @@ class TokenClasses:
         """The classes of the tokens as a router saw them, -1 where padding; None: no router did yet."""
         return next(iter(self._resolved.values()), None)
 
+    def _check_layout(self, layout: tuple[int, int]) -> None:
+        """Shapes of as many tokens are refused where they put them in another order; one long row is in any order."""
+        shape = tuple((self._mask_BS if self._mask_BS is not None else self._classes).shape)
+        many = len(shape) == 2 and 1 not in (*shape, *layout) and shape[0] * shape[1] == layout[0] * layout[1]
+        if shape[:1] == layout[:1] or not (many or len(shape) == 1):
+            return
+        raise AttachError(
+            "shaper.tokens(…)",
+            f"it describes tokens of shape {list(shape)}, the model has {list(layout)}",
+            f"give codes and mask as {list(layout)}, in the order of the model's own tokens"
+            + (", or one code for each sequence" if many else ""),
+        )
+
     def _resolve(self, tokens: int) -> Tensor:
         classes = self._classes
         sequences = classes.shape[0] if classes.dim() else 1
         if classes.dim() < 2 and self._mask_BS is not None:
             classes = classes[..., None].expand(self._mask_BS.shape)
-        elif classes.dim() < 2 and tokens % sequences == 0:
+        elif classes.dim() < 2 and tokens % max(sequences, 1) == 0:
             classes = classes.reshape(-1, 1).expand(sequences, tokens // sequences)
         if classes.numel() != tokens:
             shape = "×".join(map(str, classes.shape))

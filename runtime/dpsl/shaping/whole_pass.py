@@ -17,6 +17,7 @@ from dpsl.shaping.metrics import RoutingMetrics
 from dpsl.shaping.micro_step import FINGERPRINT_ROWS, MicroStep
 from dpsl.shaping.prior_loss import PriorLoss
 from dpsl.shaping.routed_tokens import RoutedTokens, SeenLayer, first_rows
+from dpsl.shaping.sight import Sight
 
 
 class WholePass:
@@ -57,26 +58,32 @@ class WholePass:
     def ended(self, step: MicroStep, layers: Sequence[SeenLayer]) -> None:
         """Take what the routers of a forward pass saw; its gradients go to the micro-step."""
         tokens = RoutedTokens.joined(layers)
+        sight = Sight(tuple(len(seen.class_N) for seen in layers), layers[0].class_N, step.given.ids)
         if self._memory.looking_ahead:
             # Its tokens count for the passes to come, and nowhere else.
             if self._layout.populations:
-                self._memory.foresee(self._loss.observe(tokens))
+                self._memory.foresee(self._loss.observe(tokens), sight)
             return
         factor = self._factor() if step.shapes and self._layout.populations else 0.0
         if factor:
             self._warn_once(layers)
-            self._shape(step, layers, tokens, factor)
+            self._shape(step, layers, tokens, factor, sight)
         # On the CPU in pieces that stay in the cache.
         for block in token_blocks(len(tokens), tokens.logits_NK.shape[1], tokens.logits_NK.device):
             self._watch(tokens[block])
 
     def _shape(
-        self, step: MicroStep, layers: Sequence[SeenLayer], tokens: RoutedTokens, factor: float
+        self,
+        step: MicroStep,
+        layers: Sequence[SeenLayer],
+        tokens: RoutedTokens,
+        factor: float,
+        sight: Sight,
     ) -> None:
-        carried = self._memory.carried()
+        carried = self._memory.carried(sight)
         result = self._loss.of_pass(tokens, factor, carried)
         self._memory.keep(result.histogram)
-        sizes = tuple(len(seen.class_N) for seen in layers)
+        sizes = sight.tokens
         rows = first_rows(sizes, FINGERPRINT_ROWS, tokens.logits_NK.device)
         firsts = torch.split(tokens.logits_NK[rows], [min(size, FINGERPRINT_ROWS) for size in sizes])
         gradients = torch.split(result.gradient_NK, list(sizes))

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from dpsl.attaching import attach
 from dpsl.audit import audit_lines
 from dpsl.regularizers import Regularizers, attach_regularizers
-from dpsl.shaper import attach
 from dpsl.text_table import number
 from dpsl.train.arguments import training_arguments, zero_stage
 from dpsl.train.callbacks import EvaluationCallback, FlowCallback, ProgressCallback

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -66,6 +66,7 @@ def test_barred_experts_have_no_gradient(loss: Callable[[RouterSums], Tensor]) -
 
 
 @each_loss
+@settings(deadline=None)
 @given(st.integers(0, 1000), st.permutations(range(5)))
 def test_experts_have_no_order(loss: Callable[[RouterSums], Tensor], seed: int, order: Sequence[int]) -> None:
     logits_NK, _ = random_case(seed, 9, 5, 2)
@@ -78,6 +79,7 @@ def test_experts_have_no_order(loss: Callable[[RouterSums], Tensor], seed: int, 
 
 
 @each_loss
+@settings(deadline=None)
 @given(st.integers(0, 1000), st.integers(1, 20), st.integers(2, 6), st.integers(0, 7))
 def test_padding_counts_nowhere(
     loss: Callable[[RouterSums], Tensor], seed: int, tokens: int, experts: int, padding: int

@@ -18,6 +18,7 @@ from priorlang.cli.output import fail, remark
 from priorlang.diagnostics.finding import PriorError
 
 if TYPE_CHECKING:
+    from dpsl.train.preflight import Preflight
     from dpsl.train.stage_data import DataRoom
     from priorlang.training.plan import TrainingPlan
     from priorlang.training.priors import Tables
@@ -67,10 +68,10 @@ def command(
             processes = processes or _recorded_processes(run)
         else:
             assert file is not None
-            plan, tables, resolved = _read(file, settings)
+            plan, tables, resolved = _read(file, settings, allow_absent=dry_run)
             if dry_run:
                 _refuse_output(plan.output_dir)
-                _forecast(plan, tables, processes or 1, resolved=resolved)
+                _show_forecast(plan, tables, processes or 1, resolved)
                 return
             folder = plan.output_dir
             run, data = _begun(plan, tables, resolved, processes or 1)
@@ -85,12 +86,14 @@ def command(
         _tell_interrupted(folder)
 
 
-def _read(file: str, settings: tuple[str, ...]) -> tuple[TrainingPlan, Tables, str]:
+def _read(
+    file: str, settings: tuple[str, ...], *, allow_absent: bool = False
+) -> tuple[TrainingPlan, Tables, str]:
     """The plan, its compiled priors, and its resolved text."""
     from priorlang.training import load_plan, render_plan
     from priorlang.training.priors import compiled_priors
 
-    plan = load_plan(file, settings)
+    plan = load_plan(file, settings, allow_absent=allow_absent)
     return plan, compiled_priors(plan), render_plan(plan)
 
 
@@ -101,18 +104,26 @@ def _refuse_output(folder: Path) -> None:
     refuse_folder(folder)
 
 
-def _forecast(plan: TrainingPlan, tables: Tables, processes: int, *, resolved: str | None) -> DataRoom:
-    """Check everything that can be known before the first step; print it where `resolved` is given."""
-    from dpsl.train.preflight import describe, preflight
+def _show_forecast(plan: TrainingPlan, tables: Tables, processes: int, resolved: str) -> None:
+    """Print the resolved file, what its stages will do and take, and what is missing for that."""
+    from dpsl.train.forecast import describe
+
+    found = _checked(plan, tables, processes, allow_absent=True)
+    click.echo(resolved)
+    click.echo("\n".join(describe(found.stages, processes)))
+    if found.absent:
+        click.echo("\nNot on this machine, and needed to train:")
+        click.echo("\n".join(f"  {line}" for line in found.absent))
+
+
+def _checked(plan: TrainingPlan, tables: Tables, processes: int, *, allow_absent: bool = False) -> Preflight:
+    """Check everything that can be known before the first step."""
+    from dpsl.train.preflight import preflight
     from dpsl.train.processes import prepare_process
 
     prepare_process()
     with tempfile.TemporaryDirectory() as scratch:
-        forecasts, data = preflight(plan, tables, processes, Path(scratch))
-    if resolved is not None:
-        click.echo(resolved)
-        click.echo("\n".join(describe(forecasts)))
-    return data
+        return preflight(plan, tables, processes, Path(scratch), allow_absent=allow_absent)
 
 
 def _begun(plan: TrainingPlan, tables: Tables, resolved: str, processes: int) -> tuple[Path, DataRoom | None]:
@@ -120,9 +131,9 @@ def _begun(plan: TrainingPlan, tables: Tables, resolved: str, processes: int) ->
     from dpsl.train.prepare import prepare_run, refuse_folder
     from dpsl.train.processes import launched_together
 
-    def begin() -> DataRoom:
+    def begin() -> DataRoom | None:
         refuse_folder(plan.output_dir)
-        data = _forecast(plan, tables, processes, resolved=None)
+        data = _checked(plan, tables, processes).room
         prepare_run(plan, resolved, tables, processes)
         return data
 

@@ -14,17 +14,15 @@ import textwrap
 from pydantic import BaseModel
 
 from priorlang.schema import DIALECT, Schema
-from priorlang.training.plan import (
-    DataSource,
-    ModelPlan,
-    StagePlan,
-    TrainingPlan,
-)
+from priorlang.training.model_plan import ComposedPlan, ModelPlan, PartConfigs
+from priorlang.training.plan import DataSource, ExpectedRecords, StagePlan, TrainingPlan
 from priorlang.training.regularizers import REGULARIZERS
 from priorlang.training.strict import Strict
 from priorlang.training.upcycle import UpcyclePlan
 
-_PARTS: tuple[type[BaseModel], ...] = (ModelPlan, UpcyclePlan, *REGULARIZERS.values(), DataSource, StagePlan)
+_PARTS: tuple[type[BaseModel], ...] = (
+    ModelPlan, ComposedPlan, PartConfigs, UpcyclePlan, *REGULARIZERS.values(), ExpectedRecords, DataSource, StagePlan,
+)  # fmt: skip
 _ONE_OR_MANY = ("train", "report_to", "regularizers", "data", "eval_data")
 _MEMBER: Schema = {"type": ["string", "integer"], "description": "A member of this attribute of the prior."}
 
@@ -139,7 +137,7 @@ def _text_of(statement: ast.stmt) -> str | None:
 
 _DESCRIPTIONS = {
     "model_name_or_path": "A folder or hub name of the model to start from.",
-    "model": "A model from scratch, in place of `model_name_or_path`.",
+    "model": "A model from scratch or from parts, in place of `model_name_or_path`.",
     "config": "The transformers config of the model, relative to this file.",
     "output_dir": "Where the run goes, relative to this file.",
     "name": "What this is called in reports and folders.",

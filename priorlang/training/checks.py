@@ -8,6 +8,7 @@ from pathlib import Path as FilePath
 from priorlang.diagnostics.finding import Finding, Fix, Related, Severity
 from priorlang.training.complaints import no_model
 from priorlang.training.lineage import check_lineage
+from priorlang.training.model_plan import COMPOSED_KEYS, ComposedPlan
 from priorlang.training.plan import DataSource, StagePlan, TrainingPlan
 from priorlang.training.regularizer_checks import check_regularizers
 from priorlang.training.upcycle_checks import problems
@@ -19,9 +20,20 @@ _CONCERNED = ("top_k", "experts", "granularity", "method")
 """Keys of `upcycle` that say something where the key at fault has its default."""
 
 
-def check_plan(plan: TrainingPlan, tree: SourceTree, stage_path: StagePath) -> Iterator[Finding]:
-    """All findings beyond the types. `stage_path(index, *keys)` says where a stage's value stands."""
+def check_plan(
+    plan: TrainingPlan, tree: SourceTree, stage_path: StagePath, *, allow_absent: bool = False
+) -> Iterator[Finding]:
+    """All findings beyond the types.
+
+    Args:
+        plan: what was read.
+        tree: where it was read from.
+        stage_path: `stage_path(index, *keys)` says where a stage's value stands.
+        allow_absent: data and parts of a model may be missing where the file says what they are.
+    """
     yield from _model(plan, tree)
+    if plan.composed is not None:
+        yield from _parts(plan.composed, tree, allow_absent)
     yield from _stage_names(plan, tree)
     yield from check_lineage(plan, tree)
     for index, stage in enumerate(plan.stages):
@@ -35,7 +47,7 @@ def check_plan(plan: TrainingPlan, tree: SourceTree, stage_path: StagePath) -> I
             yield from check_regularizers(plan, stage, tree, at)
         yield from _numerics(stage, tree, at)
         yield from _managed_arguments(stage, tree, at)
-        yield from _files(stage, tree, at)
+        yield from _files(stage, tree, at, allow_absent)
 
 
 def _model(plan: TrainingPlan, tree: SourceTree) -> Iterator[Finding]:
@@ -46,11 +58,22 @@ def _model(plan: TrainingPlan, tree: SourceTree) -> Iterator[Finding]:
             yield _error(
                 "invalid-value", "`model` and `model_name_or_path` exclude each other", tree, ("model",)
             )
-    if plan.model is not None and not plan.model.config.is_file():
-        yield _missing(plan.model.config, tree, ("model", "config"))
+    if plan.scratch is not None and not plan.scratch.config.is_file():
+        yield _missing(plan.scratch.config, tree, ("model", "config"))
     for key, value in (("model_name_or_path", plan.model_name_or_path), ("processor", plan.processor)):
         if value is not None and FilePath(value).is_absolute() and not FilePath(value).exists():
             yield _missing(FilePath(value), tree, (key,))
+
+
+def _parts(model: ComposedPlan, tree: SourceTree, allow_absent: bool) -> Iterator[Finding]:
+    """Folders that a composition names; hub names are looked up later."""
+    for key in COMPOSED_KEYS:
+        named = FilePath(getattr(model, key))
+        config = None if model.configs is None else getattr(model.configs, key) / "config.json"
+        if config is not None and not config.is_file():
+            yield _missing(config, tree, ("model", "configs", key))
+        if named.is_absolute() and not named.exists() and not (allow_absent and config is not None):
+            yield _missing(named, tree, ("model", key), "folder")
 
 
 def _stage_names(plan: TrainingPlan, tree: SourceTree) -> Iterator[Finding]:
@@ -151,7 +174,7 @@ def _managed_arguments(stage: StagePlan, tree: SourceTree, at: StagePath) -> Ite
             yield _error("invalid-value", message, tree, at("training_arguments", key))
 
 
-def _files(stage: StagePlan, tree: SourceTree, at: StagePath) -> Iterator[Finding]:
+def _files(stage: StagePlan, tree: SourceTree, at: StagePath, allow_absent: bool) -> Iterator[Finding]:
     if stage.prior is not None and not stage.prior.is_file():
         yield _missing(stage.prior, tree, at("prior"))
     if not stage.data:
@@ -159,7 +182,8 @@ def _files(stage: StagePlan, tree: SourceTree, at: StagePath) -> Iterator[Findin
         yield _error("missing-key", message, tree, at("data") if at("data") in tree.places else at())
     for key, sources in (("data", stage.data), ("eval_data", stage.eval_data)):
         for position, source in enumerate(sources):
-            yield from _source(source, tree, at(key, position))
+            if not (allow_absent and source.expected is not None):
+                yield from _source(source, tree, at(key, position))
 
 
 def _source(source: DataSource, tree: SourceTree, path: Path) -> Iterator[Finding]:

@@ -9,17 +9,16 @@ from pydantic import BaseModel, ValidationError
 
 from priorlang.diagnostics.finding import Edit, Finding, Fix, Severity
 from priorlang.diagnostics.suggest import closest, listing
-from priorlang.training.plan import (
-    RUN_KEYS,
-    ModelPlan,
-    StagePlan,
-)
+from priorlang.training.model_plan import COMPOSED_KEYS, ComposedPlan, ModelPlan, PartConfigs
+from priorlang.training.plan import RUN_KEYS, ExpectedRecords, StagePlan
 from priorlang.training.regularizers import REGULARIZERS
 from priorlang.training.upcycle import UpcyclePlan
 from priorlang.training.yaml_tree import Path, SourceTree
 
 PARTS: dict[str, type[BaseModel]] = {
     "model": ModelPlan,
+    "configs": PartConfigs,
+    "expected": ExpectedRecords,
     "upcycle": UpcyclePlan,
 }
 
@@ -107,7 +106,10 @@ def unknown_key(tree: SourceTree, path: Path) -> Finding:
 
 def no_model(tree: SourceTree) -> Finding:
     """A file that names no model."""
-    message = "the file needs `model_name_or_path` (a folder or hub name) or `model: {config: …}`"
+    message = (
+        "the file needs `model_name_or_path` (a folder or hub name), `model: {config: …}` or "
+        "`model: {language_model: …, vision_tower: …}`"
+    )
     return Finding("missing-key", Severity.ERROR, message, tree.value_span(()))
 
 
@@ -177,6 +179,8 @@ def _known_keys(path: Path, tree: SourceTree) -> list[str]:
     if regularizer is not None:
         return list(REGULARIZERS[regularizer].model_fields)
     names = [step for step in path[:-1] if isinstance(step, str)]
+    if names == ["model"] and any(("model", key) in tree.places for key in COMPOSED_KEYS):
+        return list(ComposedPlan.model_fields)
     if names and names[-1] in PARTS:
         return list(PARTS[names[-1]].model_fields)
     if path[0] == "stages":

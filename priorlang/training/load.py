@@ -35,17 +35,22 @@ class LoadedPlan:
         return _stage_locator(self.tree, index)(keys)
 
 
-def load_plan(path: str | PathLike[str], set: Mapping[str, Any] | Iterable[str] = ()) -> TrainingPlan:
+def load_plan(
+    path: str | PathLike[str], set: Mapping[str, Any] | Iterable[str] = (), *, allow_absent: bool = False
+) -> TrainingPlan:
     """The plan of a training file; see `read_plan`."""
-    return read_plan(path, set).plan
+    return read_plan(path, set, allow_absent=allow_absent).plan
 
 
-def read_plan(path: str | PathLike[str], set: Mapping[str, Any] | Iterable[str] = ()) -> LoadedPlan:
+def read_plan(
+    path: str | PathLike[str], set: Mapping[str, Any] | Iterable[str] = (), *, allow_absent: bool = False
+) -> LoadedPlan:
     """Read, override, validate and check a training file.
 
     Args:
         path: the YAML file; paths in it are relative to its folder.
         set: dotted paths to values, as `{"stages.finetune.max_steps": 3}` or `["stages.finetune.max_steps=3"]`.
+        allow_absent: for a dry run: data with `expected`, and the parts of a `model` with `configs`, may be missing.
 
     Raises:
         PriorError: anything is wrong with the file; carries all findings.
@@ -56,7 +61,7 @@ def read_plan(path: str | PathLike[str], set: Mapping[str, Any] | Iterable[str] 
     plan = _validated(tree, file.resolve().parent, findings)
     if plan is not None and not findings:
         loaded = LoadedPlan(plan, tree)
-        findings.extend(check_plan(plan, tree, loaded.stage_path))
+        findings.extend(check_plan(plan, tree, loaded.stage_path, allow_absent=allow_absent))
         if not findings:
             return loaded
     raise PriorError(dict.fromkeys(findings))

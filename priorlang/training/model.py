@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 from priorlang.diagnostics.finding import PriorError
 from priorlang.model_config import GivenModel, read_model
@@ -16,16 +15,31 @@ def model_of(plan: TrainingPlan, stage: StagePlan) -> GivenModel | None:
     Returns:
         None where the config is not at hand, as of a hub name: the routers are looked at later anyway.
     """
-    source = plan.model.config if plan.model is not None else Path(plan.model_name_or_path or "")
-    try:
-        given = read_model(str(source))
-    except PriorError:
+    given = next((found for found in map(_read, _sources(plan)) if found is not None), None)
+    if given is None:
         return None
     upcycle = stage.upcycle
     if given.experts is not None or upcycle is None:
         return given
     routed = _routed(upcycle.layers, given.layers)
     return replace(given, experts=upcycle.experts, top_k=upcycle.top_k, routed=routed)
+
+
+def _sources(plan: TrainingPlan) -> tuple[str, ...]:
+    """Where the config may be, the best first."""
+    if plan.scratch is not None:
+        return (str(plan.scratch.config),)
+    if plan.composed is None:
+        return (plan.model_name_or_path or "",)
+    configs = plan.composed.configs
+    return (plan.composed.language_model, *([str(configs.language_model)] if configs is not None else []))
+
+
+def _read(source: str) -> GivenModel | None:
+    try:
+        return read_model(source)
+    except PriorError:
+        return None
 
 
 def _routed(wanted: str | tuple[int, ...], layers: int | None) -> tuple[int, ...] | None:

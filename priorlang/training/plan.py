@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from priorlang.training.model_plan import AnyModelPlan, ComposedPlan, ModelPlan
 from priorlang.training.regularizers import RegularizerPlan
 from priorlang.training.strict import (
     Fraction,
@@ -23,20 +24,28 @@ ZERO_2: dict[str, Any] = {"zero_optimization": {"stage": 2}}
 """The paper's choice, and the default."""
 
 
-class ModelPlan(Strict):
-    """A model from scratch: a transformers config, and the seed of its weights."""
+class ExpectedRecords(Strict):
+    """What a data file holds, by the word of who publishes it: `--dry-run` counts with it where the file is not there."""
 
-    config: Path
-    seed: int = 0
+    records: PositiveInt
+    """Records of the whole file."""
+    images: Annotated[int, Field(ge=0)] | None = None
+    """Images of all records; without it, one for each record."""
+    text_tokens: PositiveFloat | None = None
+    """Text tokens of a record, on average; without it, they are not counted."""
 
 
 class DataSource(Strict):
-    """One file of records. Keys beyond `path`, `images` and `name` are the source's token attributes."""
+    """One file of records. Other keys than those below are the source's token attributes."""
 
     path: Path
     images: Path | None = None
     """The folder that the records' image paths start from; by default the folder of `path`."""
     name: str | None = None
+    fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Share of the records that is used: always the same ones, drawn once, in the order of the file."""
+    expected: ExpectedRecords | None = None
+    """What the file holds, for a `--dry-run` where it is not there."""
     attributes: dict[str, str] = Field(default_factory=dict)
     """Attribute → member, for the records that say nothing themselves: `task: vqa`."""
 
@@ -170,7 +179,7 @@ class TrainingPlan(Strict):
     """A whole training file, resolved: absolute paths, every stage complete."""
 
     model_name_or_path: str | None = None
-    model: ModelPlan | None = None
+    model: AnyModelPlan | None = None
     processor: str | None = None
     """Folder or hub name of the processor; by default where the model comes from."""
     output_dir: Path
@@ -183,8 +192,20 @@ class TrainingPlan(Strict):
             return self.processor
         if self.model_name_or_path is not None:
             return self.model_name_or_path
-        assert self.model is not None
-        return str(self.model.config.parent)
+        if self.composed is not None:
+            return self.composed.language_model
+        assert self.scratch is not None
+        return str(self.scratch.config.parent)
+
+    @property
+    def scratch(self) -> ModelPlan | None:
+        """The model from scratch, where the file asks for one."""
+        return self.model if isinstance(self.model, ModelPlan) else None
+
+    @property
+    def composed(self) -> ComposedPlan | None:
+        """The composition, where the file asks for one."""
+        return self.model if isinstance(self.model, ComposedPlan) else None
 
     @property
     def prior(self) -> Path | None:

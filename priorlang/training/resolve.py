@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from priorlang.training.lineage import is_folder
+from priorlang.training.model_plan import COMPOSED_KEYS
 
 
 def resolve_run(run: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -17,7 +18,7 @@ def resolve_run(run: dict[str, Any], folder: Path) -> dict[str, Any]:
     if isinstance(run.get("output_dir"), str):
         resolved["output_dir"] = absolute(run["output_dir"], folder)
     if isinstance(run.get("model"), dict):
-        resolved["model"] = _with_paths(run["model"], ("config",), folder)
+        resolved["model"] = _model(run["model"], folder)
     return resolved
 
 
@@ -44,6 +45,16 @@ def resolve_stage(stage: dict[str, Any], folder: Path) -> dict[str, Any]:
 def absolute(path: str, folder: Path) -> str:
     """`path` from `folder`, `~` expanded, without `..`."""
     return str((folder / Path(path).expanduser()).resolve())
+
+
+def _model(model: dict[str, Any], folder: Path) -> dict[str, Any]:
+    resolved = _with_paths(model, ("config",), folder)
+    for key in COMPOSED_KEYS:
+        if isinstance(model.get(key), str):
+            resolved[key] = _folder_or_hub_name(model[key], folder)
+    if isinstance(model.get("configs"), dict):
+        resolved["configs"] = _with_paths(model["configs"], COMPOSED_KEYS, folder)
+    return resolved
 
 
 def _with_paths(mapping: dict[str, Any], keys: tuple[str, ...], folder: Path) -> dict[str, Any]:

@@ -26,6 +26,14 @@ class AttachError(DpslError):
     """A prior table and a model, or the tokens given for it, do not fit together."""
 
 
+class ModelError(DpslError):
+    """A model or its processor cannot be loaded, or put together."""
+
+
+class EvaluationError(DpslError):
+    """A benchmark cannot be run, or came to nothing."""
+
+
 class UpcycleError(DpslError):
     """A model cannot be made a mixture of experts as asked."""
 

@@ -75,6 +75,7 @@ def run_job(job: JobFile) -> None:
         DpslError: anything the user can mend.
         PriorError: a prior that cannot be used.
     """
+    from dpsl.evaluate.run import evaluate_pending
     from dpsl.train.launch import launch
 
     run = RunFolder(job.plan.output_dir)
@@ -83,13 +84,14 @@ def run_job(job: JobFile) -> None:
     for name in take_over(run, job.output, job.shared):
         print(f"{name}: taken over", flush=True)  # noqa: T201  (the job's log)
     launch(run.path, job.processes, data=data)
+    evaluate_pending(run.path, quiet=True)
     if job.report:
         from dpsl.report import write_report
 
         write_report(run.path)
 
 
-def _prepare(job: JobFile) -> DataRoom:
+def _prepare(job: JobFile) -> DataRoom | None:
     """Check the plan as `priorlang train` does, and make its folder; the data that was read on the way."""
     from dpsl.train.preflight import preflight
     from dpsl.train.prepare import prepare_run
@@ -99,7 +101,7 @@ def _prepare(job: JobFile) -> DataRoom:
     _clear(job.plan.output_dir)
     tables = compiled_priors(job.plan)
     with tempfile.TemporaryDirectory() as scratch:
-        data = preflight(job.plan, tables, job.processes, Path(scratch))[1]
+        data = preflight(job.plan, tables, job.processes, Path(scratch)).room
     prepare_run(job.plan, render_plan(job.plan), tables, job.processes)
     return data
 

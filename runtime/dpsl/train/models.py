@@ -8,16 +8,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from dpsl.errors import DpslError
+from dpsl.errors import ModelError
+from dpsl.train.compose import compose_model, compose_processor
 from dpsl.train.parts import MODULE_NAMES, VISION_TOWER
 from dpsl.train.run_folder import replacing
 from dpsl.upcycle import load_model
 from dpsl.upcycle.classes import model_class_of
-from priorlang.training.plan import ModelPlan, TrainingPlan
-
-
-class ModelError(DpslError):
-    """A model or processor cannot be loaded."""
+from priorlang.training.model_plan import ModelPlan
+from priorlang.training.plan import TrainingPlan
 
 
 def initial_model(plan: TrainingPlan) -> nn.Module:
@@ -26,21 +24,12 @@ def initial_model(plan: TrainingPlan) -> nn.Module:
     Raises:
         DpslError: it cannot be built or loaded.
     """
-    if plan.model is not None:
-        return _from_scratch(plan.model)
+    if plan.scratch is not None:
+        return _from_scratch(plan.scratch)
+    if plan.composed is not None:
+        return compose_model(plan.composed)
     assert plan.model_name_or_path is not None
     return load_stage_model(plan.model_name_or_path)
-
-
-def class_and_config(plan: TrainingPlan) -> tuple[Any, Any]:
-    """The transformers class of a plan's model, and its configuration.
-
-    Raises:
-        ModelError: there is none.
-    """
-    source = plan.model_name_or_path if plan.model is None else str(plan.model.config)
-    assert source is not None
-    return _class_and_config(source)
 
 
 def load_stage_model(folder: Path | str) -> nn.Module:
@@ -54,14 +43,17 @@ def load_stage_model(folder: Path | str) -> nn.Module:
     return model
 
 
-def load_processor(source: str) -> Any:
-    """The processor, or the tokenizer of a text model.
+def load_processor(plan: TrainingPlan) -> Any:
+    """The processor of a plan's model, or the tokenizer of a text model.
 
     Raises:
         ModelError: there is none.
     """
     from transformers import AutoProcessor
 
+    if plan.composed is not None and plan.processor is None:
+        return compose_processor(plan.composed)
+    source = plan.processor_source
     try:
         return AutoProcessor.from_pretrained(source)
     except (OSError, ValueError, KeyError) as error:
@@ -104,7 +96,7 @@ _MODEL_FIX = "`model_name_or_path` is a folder that save_pretrained wrote, or a 
 
 
 def _from_scratch(plan: ModelPlan) -> nn.Module:
-    model_class, config = _class_and_config(str(plan.config))
+    model_class, config = class_and_config(str(plan.config))
     with torch.random.fork_rng():
         torch.manual_seed(plan.seed)
         model: nn.Module = model_class(config)
@@ -112,7 +104,12 @@ def _from_scratch(plan: ModelPlan) -> nn.Module:
     return model
 
 
-def _class_and_config(source: str) -> tuple[Any, Any]:
+def class_and_config(source: str) -> tuple[Any, Any]:
+    """The transformers class that a config names, and the config.
+
+    Raises:
+        ModelError: there is none.
+    """
     import transformers
 
     try:

@@ -12,58 +12,59 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import nn
 
 from dpsl.errors import DpslError
 from dpsl.routers.find import find_routers
 from dpsl.shaping.matching import match_routers
-from dpsl.text_table import format_table, number
-from dpsl.train.arguments import planned_steps, training_arguments
+from dpsl.train.arguments import planned_steps, training_arguments, zero_stage
 from dpsl.train.data import count_tokens
-from dpsl.train.models import ModelError, class_and_config, load_processor, vision_tower
+from dpsl.train.forecast import (
+    DataForecast,
+    StageForecast,
+    census_of,
+    data_forecast,
+    memory_per_rank,
+    resolved_deepspeed,
+)
+from dpsl.train.forecast.tokens import absent_sources
+from dpsl.train.models import load_processor, vision_tower
 from dpsl.train.parts import router_parameters, train_only
-from dpsl.train.stage_data import IMAGE_LABELS, DataRoom, StageData
+from dpsl.train.skeleton import absent_parts, skeleton
+from dpsl.train.stage_data import IMAGE_LABELS, DataRoom
 from dpsl.upcycle.decoder import dense_ffns
 from dpsl.upcycle.ffn import width_of
 from dpsl.upcycle.modeling_upcycled import put_blocks
 from dpsl.upcycle.plan import UpcyclePlan, resolved
 from dpsl.upcycle.router_copies import copied_routers
-from priorlang.table.prior_table import UNSHAPED, PriorTable
+from priorlang.table.prior_table import PriorTable
 from priorlang.training.lineage import origin_of
 from priorlang.training.plan import StagePlan, TrainingPlan
 
-WEIGHTS = ("*.safetensors", "*.bin", "*.index.json")
-
 
 @dataclass(frozen=True)
-class StageForecast:
-    """What a stage will do.
+class Preflight:
+    """What was found.
 
     Attributes:
-        name: of the stage.
-        parameters: of the model.
-        learning: of them, how many learn.
-        samples: records to learn from.
-        batch: samples in an optimizer step, over all processes.
-        steps: optimizer steps.
-        tokens: population → tokens in one pass over the data; empty where nothing is shaped.
-        weights: the distinct λ that shape it.
+        stages: what each will do.
+        room: the data that was read on the way; None where it could not be.
+        absent: what is missing for a real run, in words.
     """
 
-    name: str
-    parameters: int
-    learning: int
-    samples: int
-    batch: int
-    steps: int
-    tokens: Mapping[str, int]
-    weights: tuple[float, ...]
+    stages: tuple[StageForecast, ...]
+    room: DataRoom | None
+    absent: tuple[str, ...] = ()
 
 
 def preflight(
-    plan: TrainingPlan, tables: Mapping[Path, PriorTable], processes: int, scratch: Path
-) -> tuple[list[StageForecast], DataRoom]:
+    plan: TrainingPlan,
+    tables: Mapping[Path, PriorTable],
+    processes: int,
+    scratch: Path,
+    *,
+    allow_absent: bool = False,
+) -> Preflight:
     """Check a plan against its model and its data.
 
     Args:
@@ -71,16 +72,15 @@ def preflight(
         tables: the compiled prior of each prior file that it names.
         processes: ranks that will train.
         scratch: a folder that transformers may name in its arguments; nothing is written to it.
-
-    Returns:
-        What each stage will do, and the data that was read on the way.
+        allow_absent: for a dry run: weights and data may be missing where the file says what they are.
 
     Raises:
         DpslError: the first thing that would stop training.
     """
-    processor = load_processor(plan.processor_source)
-    room = DataRoom(processor, verify_images=True)
-    initial = _skeleton(plan)
+    parts = absent_parts(plan) if allow_absent else []
+    processor = None if parts else load_processor(plan)
+    room = None if processor is None else DataRoom(processor, verify_images=True)
+    initial = skeleton(plan, processor, allow_absent=allow_absent)
     skeletons: dict[str, nn.Module] = {}
     forecasts = []
     for index, stage in enumerate(plan.stages):
@@ -93,50 +93,10 @@ def preflight(
         if table is not None:
             match_routers(model, find_routers(model), table)
         learning = _learning(model, stage)
-        data = room.load(stage, table)
-        data.collate([data.train[0]])
-        training_arguments(stage, scratch)
-        forecasts.append(_forecast(stage, model, learning, data, table, processes))
-    return forecasts, room
-
-
-def describe(forecasts: list[StageForecast]) -> list[str]:
-    """The forecast as lines: a table of stages, then the populations of the shaped ones."""
-    header = ["stage", "learning", "of", "samples", "batch", "steps", "shaped weight"]
-    rows = [
-        [
-            f.name,
-            f"{f.learning:,}",
-            f"{f.parameters:,}",
-            f"{f.samples:,}",
-            f"{f.batch:,}",
-            f"{f.steps:,}",
-            ", ".join(map(number, f.weights)) or "–",
-        ]
-        for f in forecasts
-    ]
-    lines = format_table(header, rows)
-    for forecast in forecasts:
-        if forecast.tokens:
-            counts = [[name, f"{tokens:,}"] for name, tokens in forecast.tokens.items()]
-            lines += ["", *format_table([f"{forecast.name}: population", "tokens in one pass"], counts)]
-    return lines
-
-
-def _skeleton(plan: TrainingPlan) -> nn.Module:
-    """The model without weights."""
-    model_class, config = class_and_config(plan)
-    if plan.model_name_or_path is not None and Path(plan.model_name_or_path).is_dir():
-        folder = Path(plan.model_name_or_path)
-        if not any(file for pattern in WEIGHTS for file in folder.glob(pattern)):
-            raise ModelError(
-                str(folder),
-                "the folder has a config but no weights",
-                f"for a model from scratch write `model: {{config: {folder / 'config.json'}}}`",
-            )
-    with torch.device("meta"):
-        model: nn.Module = model_class(config)
-    return model
+        data = _data(stage, table, room, model)
+        forecasts.append(_forecast(stage, model, learning, data, table, processes, scratch))
+    sources = [str(source.path) for source in absent_sources(plan.stages)] if allow_absent else []
+    return Preflight(tuple(forecasts), room, (*parts, *sources))
 
 
 def _grow_skeleton(model: nn.Module, stage: StagePlan) -> None:
@@ -150,10 +110,15 @@ def _grow_skeleton(model: nn.Module, stage: StagePlan) -> None:
     put_blocks(model, plan.to_config())
 
 
-def _learning(model: nn.Module, stage: StagePlan) -> int:
+def _learning(model: nn.Module, stage: StagePlan) -> frozenset[str]:
+    """The names of the parameters that the stage's objective reaches and `train` lets learn."""
     names = train_only(model, stage.train)
-    owner: Any = vision_tower(model) if stage.objective == IMAGE_LABELS else model
-    learning = sum(int(parameter.numel()) for parameter in owner.parameters() if parameter.requires_grad)
+    if stage.objective != IMAGE_LABELS:
+        return names
+    tower = {id(parameter) for parameter in vision_tower(model).parameters()}
+    learning = frozenset(
+        n for n, parameter in model.named_parameters() if n in names and id(parameter) in tower
+    )
     if not learning:
         raise DpslError(
             f"stage {stage.name}",
@@ -163,31 +128,43 @@ def _learning(model: nn.Module, stage: StagePlan) -> int:
     return learning
 
 
+def _data(stage: StagePlan, table: PriorTable | None, room: DataRoom | None, model: Any) -> DataForecast:
+    """What the data holds: read, or by the word of the training file where that is all there is."""
+    if room is None or any(True for _ in absent_sources([stage])):
+        return data_forecast(stage, table, int(getattr(model.config, "image_seq_length", 0)))
+    data = room.load(stage, table)
+    data.collate([data.train[0]])
+    if table is None:
+        return DataForecast(len(data.train))
+    tokens_C = count_tokens(data.train, table).astype(np.float64)
+    return DataForecast(len(data.train), tokens_C, np.ones(table.class_count, np.bool_))
+
+
 def _forecast(
     stage: StagePlan,
     model: nn.Module,
-    learning: int,
-    data: StageData,
+    learning: frozenset[str],
+    data: DataForecast,
     table: PriorTable | None,
     processes: int,
+    scratch: Path,
 ) -> StageForecast:
-    samples = len(data.train)
+    arguments = training_arguments(stage, scratch)
+    census = census_of(model, learning)
+    batch = stage.per_device_train_batch_size * stage.gradient_accumulation_steps * processes
+    steps = planned_steps(stage, data.samples, processes)
+    shaping = table if stage.shape else None
     return StageForecast(
         name=stage.name,
-        parameters=sum(parameter.numel() for parameter in model.parameters()),
-        learning=learning,
-        samples=samples,
-        batch=stage.per_device_train_batch_size * stage.gradient_accumulation_steps * processes,
-        steps=planned_steps(stage, samples, processes),
-        tokens=_population_tokens(data, table) if stage.shape and table is not None else {},
-        weights=tuple(sorted(set(table.weight.tolist()))) if stage.shape and table is not None else (),
+        census=census,
+        memory=memory_per_rank(census.whole.total, census.whole.learning, stage, processes),
+        zero=zero_stage(stage),
+        samples=data.samples,
+        batch=batch,
+        steps=steps,
+        warmup=arguments.get_warmup_steps(steps),
+        learning_rate=stage.learning_rate,
+        tokens=data.populations(shaping) if shaping is not None else {},
+        weights=tuple(sorted(set(shaping.weight.tolist()))) if shaping is not None else (),
+        deepspeed=resolved_deepspeed(stage, arguments, model, batch, steps),
     )
-
-
-def _population_tokens(data: StageData, table: PriorTable) -> dict[str, int]:
-    per_class = count_tokens(data.train, table)
-    counts = np.zeros(table.population_count, np.int64)
-    for populations in table.population:
-        shaped = populations != UNSHAPED
-        np.add.at(counts, populations[shaped], per_class[shaped])
-    return {name: int(count) for name, count in zip(table.header.populations, counts, strict=True)}

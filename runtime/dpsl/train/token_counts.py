@@ -38,7 +38,7 @@ class TokenCounter:
     """
 
     def __init__(self, plan: TrainingPlan) -> None:
-        self._room = DataRoom(load_processor(plan.processor_source))
+        self._room = DataRoom(load_processor(plan))
 
     def count(self, stage: StagePlan, table: PriorTable) -> TokenCounts:
         """The tokens of one pass over a stage's data, in the classes of its prior.

@@ -63,7 +63,7 @@ def train_run(path: Path, *, quiet: bool = False, data: DataRoom | None = None) 
             held.enter_context(run.locked())
             _clean_up(run, plan)
         _join()
-        data = data or DataRoom(load_processor(plan.processor_source))
+        data = data or DataRoom(load_processor(plan))
         waiting = [index for index, stage in enumerate(plan.stages) if not run.stage(stage.name).done]
         shaped = shaped_steps(run, plan, data)
         _read_ahead(run, [plan.stages[index] for index in waiting], data)

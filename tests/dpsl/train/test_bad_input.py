@@ -100,11 +100,11 @@ def test_one_clear_message(told: dict[str, dict[str, Any]], name: str) -> None:
 def test_a_dry_run_prints_the_resolved_file_and_the_plan(told: dict[str, dict[str, Any]]) -> None:
     said = told["fits"]["stdout"]
     assert "per_device_train_batch_size: 4" in said
-    assert "layer 3 · language" in said
+    assert "layers 0..3 · language" in said
     plan = {
         line.split()[0]: line.split()
-        for line in said.splitlines()
+        for line in said.partition("\nparameters")[0].splitlines()
         if line.startswith(("shaped ", "projector "))
     }
-    assert plan["shaped"][-2:] == ["7", "0.1"]
+    assert plan["shaped"][-4:] == ["7", "1", "0.001", "0.1"]
     assert plan["projector"][4:6] == ["8", "2"]

@@ -144,7 +144,8 @@ def test_wrong_types_are_told_in_the_words_of_a_file(folder: Path) -> None:
         "`learning_rate` should be a number, here it is `fast`",
         "`max_steps` should be a whole number",
         "`upcycle` should be a mapping, here it is `3`",
-        "the file needs `model_name_or_path` (a folder or hub name) or `model: {config: …}`",
+        "the file needs `model_name_or_path` (a folder or hub name), `model: {config: …}` or "
+        "`model: {language_model: …, vision_tower: …}`",
         "the file needs the key `output_dir`",
     ]
 

@@ -85,7 +85,9 @@ def _prior(prior: PriorTable) -> Markup | None:
 
 def _environment(run: RunRecord) -> Markup | None:
     facts = []
-    model = run.plan.get("model_name_or_path") or _map(run.plan, "model").get("config")
+    given = _map(run.plan, "model")
+    parts = [str(given[key]) for key in ("language_model", "vision_tower") if given.get(key)]
+    model = run.plan.get("model_name_or_path") or given.get("config") or " + ".join(parts)
     if model:
         facts.append(f"Model: {model}")
     packages = _map(run.environment, "packages")

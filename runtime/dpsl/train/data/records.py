@@ -10,6 +10,7 @@ Every problem of every file is found in one pass.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -48,11 +49,13 @@ class DataSource:
         path: the JSON file.
         images: the folder that image paths are relative to; None: the JSON file's own.
         attributes: defaults, such as dataset and task, for records that do not state their own.
+        fraction: share of the records that is used, above 0 and up to 1.
     """
 
     path: Path
     images: Path | None = None
     attributes: Mapping[str, str] = field(default_factory=dict)
+    fraction: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,8 @@ def load_records(
         except DataError as error:
             problems += error.problems
             continue
-        for index, raw in enumerate(raw_records):
+        for index in kept_indices(len(raw_records), source.fraction):
+            raw = raw_records[index]
             place = _place(source.path, index, raw)
             try:
                 record = _record(raw, place, source)
@@ -115,6 +119,14 @@ def load_records(
     if problems:
         raise DataError(problems)
     return records
+
+
+def kept_indices(records: int, fraction: float) -> Sequence[int]:
+    """Which records of a file a fraction keeps, in its order: the same ones whenever it is asked, and at least one."""
+    if fraction == 1 or records == 0:
+        return range(records)
+    kept = max(round(fraction * records), 1)
+    return sorted(random.Random(0).sample(range(records), kept))
 
 
 class _UnusableError(Exception):

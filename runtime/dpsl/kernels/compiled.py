@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from functools import cache
-from typing import ParamSpec, TypeVar
+from typing import ParamSpec, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor
@@ -31,7 +31,7 @@ def _compiled(function: Callable[Arguments, Result]) -> Callable[Arguments, Resu
     from torch._dynamo.exc import TorchDynamoException
     from torch._inductor.exc import InductorError
 
-    fast = torch.compile(function, options=_OPTIONS)
+    fast = torch.compile(function, options=compiler_options())
     failures = 0
 
     def run(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
@@ -52,7 +52,19 @@ def _compiled(function: Callable[Arguments, Result]) -> Callable[Arguments, Resu
     return run
 
 
-_OPTIONS: dict[str, str | int | bool | Callable[..., object]] = {
+def compiler_options() -> dict[str, Option]:
+    """Inductor's options, the width of the CPU's vectors among them.
+
+    Inductor's cache of generated code knows each graph by these options but not by the CPU: loops that were cut for
+    another width, by a machine that shares the cache, are built for this one all the same and read past their arrays.
+    """
+    width = _VECTOR_BITS.get(torch.backends.cpu.get_cpu_capability())
+    return _OPTIONS if width is None else {**_OPTIONS, "cpp.simdlen": width}
+
+
+Option: TypeAlias = str | int | bool | Callable[..., object]
+
+_OPTIONS: dict[str, Option] = {
     # Unrolled over few experts, each sum would be computed anew wherever it is used.
     "unroll_reductions_threshold": 1,
     # Indices come from clamped numbers.
@@ -60,6 +72,9 @@ _OPTIONS: dict[str, str | int | bool | Callable[..., object]] = {
     # A pool of compilers would outlive the few functions that there are.
     "compile_threads": 1,
 }
+
+_VECTOR_BITS = {"DEFAULT": 0, "AVX2": 256, "AVX512": 512}
+"""By what torch calls the CPU; 0: none are used."""
 
 _PATIENCE = 2
 """Failures after which a function stays uncompiled: processes that compile at once may read what another still writes."""

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from dpsl import kernels
-from dpsl.kernels.compiled import using
+from dpsl.kernels.compiled import compiler_options, using
 from dpsl.loss import shaping_loss_and_gradient
 from dpsl.marginals import BetaMarginals
 
@@ -50,6 +50,16 @@ def test_without_a_compiler_all_runs_as_it_is(
     own = [record.getMessage() for record in caplog.records if record.name == "dpsl"]
     assert len(own) == 1
     assert own[0].startswith("doubled runs uncompiled, as torch.compile failed: ")
+
+
+def test_each_width_of_vectors_has_code_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    options = []
+    for capability in ("DEFAULT", "AVX2", "AVX512"):
+        monkeypatch.setattr(
+            torch.backends.cpu, "get_cpu_capability", lambda capability=capability: capability
+        )
+        options.append(compiler_options())
+    assert [each["cpp.simdlen"] for each in options] == [0, 256, 512]
 
 
 def test_the_kernels_of_a_call(monkeypatch: pytest.MonkeyPatch) -> None:

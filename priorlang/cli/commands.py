@@ -21,6 +21,7 @@ COMMANDS = {
     "preview": "Draw what a prior asks for.",
     "train": "Train as a training file says.",
     "upcycle": "Make a dense checkpoint a mixture of experts.",
+    "evaluate": "Let a trained model take benchmarks.",
     "grid": "Train methods × priors × seeds over a training file, and compare them.",
     "report": "Write the report of a run.",
     "schema": "Print the JSON Schema of a file.",

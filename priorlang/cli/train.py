@@ -94,7 +94,18 @@ def _read(
     from priorlang.training.priors import compiled_priors
 
     plan = load_plan(file, settings, allow_absent=allow_absent)
+    _require_harnesses(plan)
     return plan, compiled_priors(plan), render_plan(plan)
+
+
+def _require_harnesses(plan: TrainingPlan) -> None:
+    """Refuse benchmarks that are not installed, before anything is trained for them."""
+    if any(stage.evaluate for stage in plan.stages):
+        from dpsl.evaluate import require
+
+        for stage in plan.stages:
+            for asked in stage.evaluate:
+                require(asked)
 
 
 def _refuse_output(folder: Path) -> None:
@@ -177,6 +188,9 @@ def _train(run: Path, processes: int, data: DataRoom | None, *, quiet: bool) -> 
 
     launch(run, processes, quiet=quiet, data=data)
     if rank() == 0:
+        from dpsl.evaluate.run import evaluate_pending
+
+        evaluate_pending(run, quiet=quiet)
         from dpsl.report import findings_of_run, write_report
 
         page = write_report(run)

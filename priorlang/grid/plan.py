@@ -14,7 +14,7 @@ NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Better = Literal["higher", "lower"]
 
-_HIGHER = ("accuracy",)
+_HIGHER = ("accuracy", "exact_match")
 _LOWER = ("loss", "load_cov", "ks")
 
 

@@ -14,6 +14,7 @@ import textwrap
 from pydantic import BaseModel
 
 from priorlang.schema import DIALECT, Schema
+from priorlang.training.evaluation import EvaluationPlan
 from priorlang.training.model_plan import ComposedPlan, ModelPlan, PartConfigs
 from priorlang.training.plan import DataSource, ExpectedRecords, StagePlan, TrainingPlan
 from priorlang.training.regularizers import REGULARIZERS
@@ -21,9 +22,9 @@ from priorlang.training.strict import Strict
 from priorlang.training.upcycle import UpcyclePlan
 
 _PARTS: tuple[type[BaseModel], ...] = (
-    ModelPlan, ComposedPlan, PartConfigs, UpcyclePlan, *REGULARIZERS.values(), ExpectedRecords, DataSource, StagePlan,
+    ModelPlan, ComposedPlan, PartConfigs, UpcyclePlan, EvaluationPlan, *REGULARIZERS.values(), ExpectedRecords, DataSource, StagePlan,
 )  # fmt: skip
-_ONE_OR_MANY = ("train", "report_to", "regularizers", "data", "eval_data")
+_ONE_OR_MANY = ("train", "report_to", "regularizers", "data", "eval_data", "evaluate")
 _MEMBER: Schema = {"type": ["string", "integer"], "description": "A member of this attribute of the prior."}
 
 
@@ -163,6 +164,8 @@ _DESCRIPTIONS = {
     "layers": "The decoder layers it is about.",
     "seed": "The seed of what is drawn at random.",
     "type": "The kind of loss.",
+    "tasks": "The harness's own names of tasks.",
+    "batch_size": "Samples at once.",
     "coefficient": "What the loss is multiplied by.",
 }
 """For fields whose docstring is elsewhere."""

@@ -7,6 +7,7 @@ from pathlib import Path as FilePath
 
 from priorlang.diagnostics.finding import Finding, Fix, Related, Severity
 from priorlang.training.complaints import no_model
+from priorlang.training.evaluation import problems as evaluation_problems
 from priorlang.training.lineage import check_lineage
 from priorlang.training.model_plan import COMPOSED_KEYS, ComposedPlan
 from priorlang.training.plan import DataSource, StagePlan, TrainingPlan
@@ -46,6 +47,7 @@ def check_plan(
         if stage.moe:
             yield from check_regularizers(plan, stage, tree, at)
         yield from _numerics(stage, tree, at)
+        yield from _benchmarks(stage, tree, at)
         yield from _managed_arguments(stage, tree, at)
         yield from _files(stage, tree, at, allow_absent)
 
@@ -105,6 +107,19 @@ def _experts(stage: StagePlan, tree: SourceTree, at: StagePath) -> Iterator[Find
         yield _error("invalid-value", message, tree, place)
     if upcycle.router_from is not None and not FilePath(upcycle.router_from).is_dir():
         yield _missing(FilePath(upcycle.router_from), tree, at("upcycle", "router_from"), "folder")
+
+
+def _benchmarks(stage: StagePlan, tree: SourceTree, at: StagePath) -> Iterator[Finding]:
+    for position, entry in enumerate(stage.evaluate):
+        for key, message in evaluation_problems(entry, held_out=bool(stage.eval_data)):
+            own = at("evaluate", position, key)
+            place = own if own in tree.places else at("evaluate", position)
+            yield _error("missing-key" if key == "tasks" else "invalid-value", message, tree, place)
+    if stage.evaluate and stage.objective == "image-labels":
+        message = (
+            "`objective: image-labels` trains the vision tower alone: there is nothing to ask the model yet"
+        )
+        yield _error("invalid-value", message, tree, at("evaluate"))
 
 
 def _carrying(stage: StagePlan, tree: SourceTree, at: Callable[..., Path]) -> Iterator[Finding]:

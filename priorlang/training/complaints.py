@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from priorlang.diagnostics.finding import Edit, Finding, Fix, Severity
 from priorlang.diagnostics.suggest import closest, listing
+from priorlang.training.evaluation import EvaluationPlan
 from priorlang.training.model_plan import COMPOSED_KEYS, ComposedPlan, ModelPlan, PartConfigs
 from priorlang.training.plan import RUN_KEYS, ExpectedRecords, StagePlan
 from priorlang.training.regularizers import REGULARIZERS
@@ -20,6 +21,7 @@ PARTS: dict[str, type[BaseModel]] = {
     "configs": PartConfigs,
     "expected": ExpectedRecords,
     "upcycle": UpcyclePlan,
+    "evaluate": EvaluationPlan,
 }
 
 ELSEWHERE = {

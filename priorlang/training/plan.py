@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from priorlang.training.evaluation import EvaluationPlan
 from priorlang.training.model_plan import AnyModelPlan, ComposedPlan, ModelPlan
 from priorlang.training.regularizers import RegularizerPlan
 from priorlang.training.strict import (
@@ -91,6 +92,8 @@ class StagePlan(Strict):
     regularizers: tuple[RegularizerPlan, ...] = ()
     data: tuple[DataSource, ...] = ()
     eval_data: tuple[DataSource, ...] = ()
+    evaluate: tuple[EvaluationPlan, ...] = ()
+    """Benchmarks that the stage's model takes when the run is trained."""
     max_length: PositiveInt = 2048
 
     target: Literal["eq4", "mid", "ustat"] = "eq4"
@@ -135,7 +138,7 @@ class StagePlan(Strict):
     training_arguments: dict[str, Any] = Field(default_factory=dict)
     """Any other field of `transformers.TrainingArguments`, passed through."""
 
-    @field_validator("train", "report_to", "regularizers", "data", "eval_data", mode="before")
+    @field_validator("train", "report_to", "regularizers", "data", "eval_data", "evaluate", mode="before")
     @classmethod
     def _one_is_a_list(cls, given: Any) -> Any:
         if given is None or given == "none":

@@ -8,6 +8,8 @@ from typing import Any
 from priorlang.training.lineage import is_folder
 from priorlang.training.model_plan import COMPOSED_KEYS
 
+SOURCE = ("path", "images")
+
 
 def resolve_run(run: dict[str, Any], folder: Path) -> dict[str, Any]:
     """The run's own keys with absolute paths. A hub name stays what it is."""
@@ -28,13 +30,13 @@ def resolve_stage(stage: dict[str, Any], folder: Path) -> dict[str, Any]:
     upcycle = stage.get("upcycle")
     if isinstance(upcycle, dict):
         resolved["upcycle"] = _with_branches(_with_paths(upcycle, ("router_from",), folder), folder)
-    for key in ("data", "eval_data"):
+    for key, paths in (("data", SOURCE), ("eval_data", SOURCE), ("evaluate", ("include_path",))):
         sources = stage.get(key)
         if isinstance(sources, dict):
             sources = [sources]
         if isinstance(sources, list):
             resolved[key] = [
-                _with_paths(source, ("path", "images"), folder) if isinstance(source, dict) else source
+                _with_paths(source, paths, folder) if isinstance(source, dict) else source
                 for source in sources
             ]
     if isinstance(stage.get("deepspeed"), str):

@@ -56,6 +56,11 @@ class StageFolder:
         return self.path / "receipt.json"
 
     @property
+    def evaluation(self) -> Path:
+        """Scores on benchmarks, where the stage's model has taken any."""
+        return self.path / "evaluation.json"
+
+    @property
     def prior_table(self) -> Path:
         """The stage's own prior, where it is not the run's."""
         return self.path / "prior.safetensors"

@@ -52,6 +52,16 @@ class ChatFormat:
             return [Piece(turn.text + self._end, learnt=True) for turn in turns if turn.role == "assistant"]
         return self._plain(turns) if self._renderer is None else self._templated(turns)
 
+    def prompt(self, turns: Sequence[Turn]) -> str:
+        """The text of a conversation that ends with a question, up to where the answer begins.
+
+        Raises:
+            ChatError: the chat template refuses it.
+        """
+        if self._renderer is not None:
+            return self._render(turns, prompt=True)
+        return "".join(piece.text for piece in self._plain(turns))
+
     @property
     def _end(self) -> str:
         return self._tokenizer.eos_token or ""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
+from accelerate.utils import DummyOptim
 from torch import Tensor, nn
 from transformers import PrinterCallback, Trainer
 
@@ -69,6 +70,8 @@ class StageTrainer(ShapingMixin, Trainer):  # type: ignore[misc]
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """Transformers' optimizer, with the routers in a group of their own where they have their own rate."""
         optimizer: torch.optim.Optimizer = super().create_optimizer(model)
+        if isinstance(optimizer, DummyOptim):
+            return optimizer  # DeepSpeed makes its own, as its configuration says
         if self._router_learning_rate is not None:
             own = [
                 p for name, p in self.model.named_parameters() if name in self._routers and p.requires_grad

@@ -12,8 +12,8 @@ Per parameter, with w the bytes of the compute type (2 in bf16 or fp16, 4 in fp3
 In fp32 without ZeRO there are no copies. `offload_optimizer` moves copies and states off the device, and under ZeRO 2
 and 3 gradients with them, which end in the fp32 copy; `offload_param` moves the weights of ZeRO 3. Where everything
 learns, these are the sums of DeepSpeed's `estimate_zero2_model_states_mem_needs` and `estimate_zero3_…`, without their
-factor for buffers and their term for the largest layer. Activations, communication buckets and fragmentation are no
-part of it.
+factor for buffers and their term for the largest layer; without offload, ZeRO 3 has 18 bytes for a parameter there,
+and 20 here, as ZeRO 2 has in both. Activations, communication buckets and fragmentation are no part of it.
 """
 
 from __future__ import annotations

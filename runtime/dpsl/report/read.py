@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from dpsl.errors import DpslError
 from dpsl.train.run_folder import RunFolder, read_metrics
 from priorlang.diagnostics.finding import PriorError
+from priorlang.routing.samples import RoutingSamples
 from priorlang.routing.statistics import RoutingStatistics
 from priorlang.table.prior_table import PriorTable
 
@@ -35,6 +36,7 @@ class StageRecord:
         evaluations: rows of held-out metrics, by step.
         table: the prior of its routers, None without one.
         routing: how held-out tokens were routed at its end; None without experts, prior or held-out data.
+        samples: some of those tokens, and the experts compared; None where that was not kept.
     """
 
     name: str
@@ -44,6 +46,7 @@ class StageRecord:
     evaluations: tuple[Row, ...] = ()
     table: PriorTable | None = None
     routing: RoutingStatistics | None = None
+    samples: RoutingSamples | None = None
 
     @property
     def moe(self) -> bool:
@@ -156,6 +159,12 @@ def _read_stage(
             f"The routing of stage {name} belongs to another prior than the one in this run."
         )
         routing = None
+    samples = reading.part(folder.samples, RoutingSamples.read, None) if routing is not None else None
+    if samples is not None and routing is not None and not _belong(samples, routing):
+        reading.remarks.append(
+            f"{folder.samples.name} of stage {name} belongs to other routing; it is left out."
+        )
+        samples = None
     return StageRecord(
         name=name,
         settings=settings,
@@ -164,7 +173,13 @@ def _read_stage(
         evaluations=tuple(row for row in own if any(key.startswith("eval_") for key in row)),
         table=prior,
         routing=routing,
+        samples=samples,
     )
+
+
+def _belong(samples: RoutingSamples, routing: RoutingStatistics) -> bool:
+    groups, experts = routing.load.shape
+    return samples.probability.shape[1] == experts and bool((samples.group < groups).all())
 
 
 class _Reading:

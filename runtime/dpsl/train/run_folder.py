@@ -2,7 +2,7 @@
 
     plan.json train.yaml prior.prior prior.safetensors environment.json audit.json metrics.jsonl
     routing.safetensors report.html model/
-    stages/NAME/  checkpoint-N/ model/ audit.json routing.safetensors done.json
+    stages/NAME/  checkpoint-N/ model/ audit.json routing.safetensors samples.safetensors done.json
 
 A file appears whole or not at all: it is written beside its place and renamed. `done.json` and
 `checkpoint-N/complete.json` are written last, so what they stand for is complete.
@@ -44,6 +44,11 @@ class StageFolder:
     def routing(self) -> Path:
         """Routing of held-out tokens at the end of the stage."""
         return self.path / "routing.safetensors"
+
+    @property
+    def samples(self) -> Path:
+        """Some of these tokens' routing probabilities, and how alike the experts are."""
+        return self.path / "samples.safetensors"
 
     @property
     def audit(self) -> Path:
@@ -148,6 +153,11 @@ class RunFolder:
     def routing(self) -> Path:
         """The last routing statistics."""
         return self.path / "routing.safetensors"
+
+    @property
+    def tensorboard(self) -> Path:
+        """Events for TensorBoard, a folder for each stage."""
+        return self.path / "tensorboard"
 
     @property
     def report(self) -> Path:

@@ -73,7 +73,8 @@ class ShapingMixin:
         this: Any = self
         _check_world(this.args.world_size)
         if shaper is not None:
-            this.add_callback(ScheduleCallback(shaper, shaped_before, shaped_total))
+            if shaper.shapes:
+                this.add_callback(ScheduleCallback(shaper, shaped_before, shaped_total))
             warn_of_grouped_samples(this.args, shaper.table)
         if regularizers is not None:
             this.add_callback(RegularizerCallback(regularizers))

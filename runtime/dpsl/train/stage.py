@@ -13,6 +13,7 @@ from torch import nn
 from dpsl.attaching import attach
 from dpsl.audit import audit_lines
 from dpsl.regularizers import Regularizers, attach_regularizers
+from dpsl.samples import TokenSampler, sampling
 from dpsl.text_table import number
 from dpsl.train.arguments import training_arguments, zero_stage
 from dpsl.train.callbacks import EvaluationCallback, FlowCallback, ProgressCallback
@@ -25,6 +26,7 @@ from dpsl.train.parts import router_parameters, train_only
 from dpsl.train.processes import first_on_main, rank
 from dpsl.train.run_folder import RunFolder, replacing, write_json, write_text
 from dpsl.train.stage_data import IMAGE_LABELS, SAMPLED, DataRoom, StageData
+from dpsl.train.trackers import keep_stages_apart
 from dpsl.train.trainer import StageTrainer
 from dpsl.train.window import restore_window
 from dpsl.upcycle import upcycle
@@ -82,6 +84,7 @@ def run_stage(given: StageInput, model: nn.Module, console: Console) -> dict[str
     checkpoint = folder.checkpoint(checkpoints[-1]) if checkpoints else None
     if checkpoint is not None and stage.shape and shaper is not None:
         restore_window(shaper, checkpoint)
+    keep_stages_apart(trainer, given.run, stage.name, checkpoints[-1] if checkpoints else 0)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint is not None else None)
     seconds = time.perf_counter() - started
     state = trainer.gathered_state()
@@ -201,7 +204,7 @@ def _evaluate(
     given: StageInput, trainer: StageTrainer, data: StageData, regularizers: Regularizers | None, step: int
 ) -> dict[str, float]:
     metrics = data.evaluate(trainer.model, in_evaluation(None, regularizers))
-    _record(given, {"step": step, **metrics})
+    _record_held_out(given, trainer, metrics)
     return metrics
 
 
@@ -218,16 +221,17 @@ def _measure(
         shaper.reset_statistics()
     if not data.held_out:
         if shaper is not None and data.look is not None:
-            data.look(trainer.model, in_evaluation(shaper, regularizers))
-            statistics = shaper.statistics()
-            first_on_main(lambda: _save_routing(given, statistics))
+            with sampling(trainer.model, shaper) as sampler:
+                data.look(trainer.model, in_evaluation(shaper, regularizers))
+            _save_routing(given, shaper, sampler)
             some = min(SAMPLED, len(data.train))
             console.line(
                 f"{given.plan.name}: routing of the first {some} training records, as none are held out"
             )
         return {}
-    metrics = data.evaluate(trainer.model, in_evaluation(shaper, regularizers))
-    _record(given, {"step": trainer.state.global_step, **metrics})
+    with sampling(trainer.model, shaper) as sampler:
+        metrics = data.evaluate(trainer.model, in_evaluation(shaper, regularizers))
+    _record_held_out(given, trainer, metrics)
     console.line(
         f"{given.plan.name}, held out: "
         + ", ".join(
@@ -236,16 +240,29 @@ def _measure(
             if not name.endswith("_count")
         )
     )
-    if shaper is not None:
-        statistics = shaper.statistics()
-        first_on_main(lambda: _save_routing(given, statistics))
+    _save_routing(given, shaper, sampler)
     return metrics
 
 
-def _save_routing(given: StageInput, statistics: Any) -> None:
-    for place in (given.run.stage(given.plan.name).routing, given.run.routing):
-        with replacing(place) as beside:
-            statistics.save(beside)
+def _save_routing(given: StageInput, shaper: Any, sampler: TokenSampler | None) -> None:
+    if shaper is None or sampler is None:
+        return
+    statistics, folder = shaper.statistics(), given.run.stage(given.plan.name)
+
+    def save() -> None:
+        for place in (folder.routing, given.run.routing):
+            with replacing(place) as beside:
+                statistics.save(beside)
+        with replacing(folder.samples) as beside:
+            sampler.taken().save(beside)
+
+    first_on_main(save)
+
+
+def _record_held_out(given: StageInput, trainer: StageTrainer, metrics: dict[str, float]) -> None:
+    """Into the run's rows, and to whatever `report_to` names."""
+    _record(given, {"step": trainer.state.global_step, **metrics})
+    trainer.log(dict(metrics))
 
 
 def _record(given: StageInput, row: dict[str, Any]) -> None:

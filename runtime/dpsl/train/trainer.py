@@ -120,20 +120,22 @@ class StageTrainer(ShapingMixin, Trainer):  # type: ignore[misc]
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Pass a row on, with the routers' metrics, and complete the run's own."""
-        training = "loss" in logs
-        if training:
-            self._refuse_loss(logs["loss"])
-        super().log(logs, start_time)
-        if not training:
+        if "loss" not in logs:
+            super().log(logs, start_time)
             return
+        self._refuse_loss(logs["loss"])
+        logs.update(self._speed())
+        kept = ("loss", "learning_rate", "grad_norm", "tokens_per_second")
+        row: dict[str, Any] = {name: logs[name] for name in kept if name in logs}
+        super().log(logs, start_time)
+        self._on_row({"step": self.state.global_step, "epoch": self.state.epoch, **row, **self._routing})
+
+    def _speed(self) -> dict[str, float]:
+        """Tokens of all ranks since the last row; nothing where none were counted."""
         seconds = time.perf_counter() - self._since
-        tokens = summed(torch.tensor(float(self._tokens), device=self.args.device))
-        row: dict[str, Any] = {"step": self.state.global_step, "epoch": self.state.epoch}
-        row |= {name: logs[name] for name in ("loss", "learning_rate", "grad_norm") if name in logs}
-        if float(tokens):
-            row["tokens_per_second"] = float(tokens) / max(seconds, 1e-9)
-        self._on_row({**row, **self._routing})
+        tokens = float(summed(torch.tensor(float(self._tokens), device=self.args.device)))
         self._tokens, self._since = 0, time.perf_counter()
+        return {"tokens_per_second": tokens / max(seconds, 1e-9)} if tokens else {}
 
     def _refuse_loss(self, loss: float) -> None:
         """Stop where training has come to nothing, before a checkpoint of it is written."""

@@ -34,6 +34,7 @@ def write_grid(
     once: Sequence[str] = ("dense",),
     search: Mapping[str, Any] | None = None,
     routing: Mapping[str, Routing] | None = None,
+    sampled: bool = False,
 ) -> Path:
     """A grid of the variants in `values`, whose first is the reference.
 
@@ -47,6 +48,7 @@ def write_grid(
         once: stages that all seeds share.
         search: how settings were chosen.
         routing: variant → what its routing is like; `undecided` by default.
+        sampled: whether cells kept samples.
     """
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "grid.yaml", "base: train.yaml\n")
@@ -62,7 +64,16 @@ def write_grid(
         "search": search,
         "variants": [
             _variant(
-                folder, table, name, found, reference, values, seeds, failed or {}, (routing or {}).get(name)
+                folder,
+                table,
+                name,
+                found,
+                reference,
+                values,
+                seeds,
+                failed or {},
+                (routing or {}).get(name),
+                sampled=sampled,
             )
             for name, found in values.items()
         ],
@@ -89,13 +100,15 @@ def _variant(
     seeds: Sequence[int],
     failed: Mapping[tuple[str, int], str],
     routing: Routing | None,
+    *,
+    sampled: bool,
 ) -> dict[str, Any]:
     shaped = routing is follows
     stages = [STAGES[0], {**STAGES[1], "shape": shaped}]
     for seed in found:
         statistics = (routing or undecided)(table, tokens=400, seed=seed)
         cell = folder / "cells" / name / f"seed-{seed}"
-        write_run(cell, table, {"moe": statistics}, stages=stages)
+        write_run(cell, table, {"moe": statistics}, stages=stages, sampled=sampled)
     by_metric = {m: _of(found, m) for m in BETTER}
     return {
         "name": name,

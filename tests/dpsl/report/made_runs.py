@@ -12,7 +12,8 @@ import numpy as np
 import priorlang
 from dpsl.shaping.layout import table_layout
 from dpsl.train.run_folder import RunFolder, write_json, write_text
-from priorlang.routing.statistics import BINS, REACH, RoutingStatistics
+from priorlang.routing.samples import RoutingSamples
+from priorlang.routing.statistics import BINS, REACH, RoutingStatistics, group_alpha
 from priorlang.table.prior_table import UNSHAPED, PriorTable
 
 PRIOR = """\
@@ -88,6 +89,25 @@ def undecided(table: PriorTable, tokens: int = 3000, seed: int = 0) -> RoutingSt
     return statistics_of(table, lambda _: generator.dirichlet([150.0] * table.header.experts, tokens))
 
 
+def samples_of(
+    table: PriorTable, statistics: RoutingStatistics, tokens: int = 300, seed: int = 0
+) -> RoutingSamples:
+    """Tokens drawn from the prior of each group, and experts that are the more alike the nearer their numbers."""
+    generator = np.random.default_rng(seed)
+    alphas = group_alpha(statistics, table)
+    experts = table.header.experts
+    drawn = [generator.dirichlet(alpha if alpha is not None else [1.0] * experts, tokens) for alpha in alphas]
+    apart_KK = np.abs(np.subtract.outer(np.arange(experts), np.arange(experts)))
+    alike_LKK = np.stack([(0.5 + 0.1 * place) ** apart_KK for place in range(len(table.layer))])
+    return RoutingSamples(
+        np.repeat(np.arange(len(alphas), dtype=np.int32), tokens),
+        np.concatenate(drawn).astype(np.float16),
+        table.layer.astype(np.int32),
+        alike_LKK.astype(np.float32),
+        compared=64,
+    )
+
+
 def write_run(
     folder: Path,
     table: PriorTable | None,
@@ -96,8 +116,9 @@ def write_run(
     stages: Sequence[Mapping[str, Any]] = STAGES,
     done: int | None = None,
     counts: bool = True,
+    sampled: bool = False,
 ) -> Path:
-    """A run folder of `stages`, the first `done` of them (all by default) complete and the rest not begun."""
+    """A run folder of `stages`, the first `done` of them (all by default) complete and the rest not begun; `sampled`: with samples."""
     run = RunFolder(folder)
     settings = [
         {"eval_data": [{"path": "held-out.json"}], "prior": "a.prior" if table is not None else None, **stage}
@@ -115,6 +136,8 @@ def write_run(
         if name in routing:
             run.stage(name).path.mkdir(parents=True, exist_ok=True)
             routing[name].save(run.stage(name).routing)
+            if sampled and table is not None:
+                samples_of(table, routing[name]).save(run.stage(name).samples)
         run.stage(name).mark_done({"stage": name, "steps": 100})
     return folder
 

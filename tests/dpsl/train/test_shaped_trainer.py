@@ -9,6 +9,7 @@ import pytest
 import torch
 import transformers
 from tables import modality_table, symmetric_table
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tiny_models import EXPERTS, LAYERS, TOP_K, VOCABULARY, tiny
 from torch import Tensor, nn
 
@@ -148,29 +149,24 @@ def test_a_last_step_of_fewer_micro_batches(tmp_path: Path) -> None:
     assert scales == pytest.approx([1 / 4, 1 / 2])
 
 
-class Rows(transformers.TrainerCallback):
-    """Everything that a tracker gets."""
-
-    def __init__(self) -> None:
-        self.seen: dict[str, float] = {}
-
-    def on_log(self, *_arguments: Any, logs: dict[str, float], **_options: Any) -> None:
-        self.seen |= logs
-
-
 def test_trackers_get_every_layer_and_the_history_the_means(tmp_path: Path) -> None:
-    model, table, rows = tiny("mixtral"), modality_table(LAYERS, EXPERTS, TOP_K), Rows()
+    model, table = tiny("mixtral"), modality_table(LAYERS, EXPERTS, TOP_K)
     trainer = ShapedTrainer(
         model=model,
-        args=arguments(tmp_path, logging_steps=1),
+        args=arguments(tmp_path, logging_steps=1, report_to="tensorboard"),
         shaper=dpsl.attach(model, table),
         train_dataset=records(2),
         data_collator=dpsl.TokenCollator(pad, table),
-        callbacks=[rows],
     )
     trainer.train()
-    assert {"loss", "dpsl", "load_cov", "layer.0.load_cov", "layer.1.top1_score"} <= rows.seen.keys()
-    assert "dpsl" in trainer.state.log_history[0]
+    events = EventAccumulator(str(next(tmp_path.glob("runs/*"))))
+    events.Reload()
+    names = ("loss", "dpsl", "load_cov", "layer.0.load_cov", "layer.1.top1_score", "modality.language.load_cov")
+    seen = {name: events.Scalars(f"train/{name}") for name in names}
+    assert all([event.step for event in found] == [1] for found in seen.values())
+    history = trainer.state.log_history[0]
+    for name in ("loss", "dpsl", "load_cov"):
+        assert seen[name][0].value == pytest.approx(history[name], rel=1e-6)
     assert not any("layer." in name for row in trainer.state.log_history for name in row)
 
 

@@ -8,12 +8,15 @@ import subprocess
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import dpsl
 from dpsl.regularizers.selection_hook import bias_of
 from dpsl.routers.find import find_routers
 from dpsl.train.run_folder import RunFolder
+from priorlang.routing.samples import RoutingSamples, mean_similarity
 from priorlang.routing.statistics import RoutingStatistics
 from priorlang.table.prior_table import PriorTable
 from priorlang.training import load_plan
@@ -120,6 +123,54 @@ def test_the_audit_is_said_aloud(whole: Path) -> None:
     said = (whole.parent / "said.txt").read_text()
     assert "audit: gradient at each router's logits" in said
     assert "effective coefficient of the shaping term: 0.1" in said
+
+
+def test_samples_are_of_the_same_tokens_and_experts_are_compared(whole: Path) -> None:
+    folder = RunFolder(whole).stage("shaped")
+    samples, statistics = RoutingSamples.read(folder.samples), RoutingStatistics.read(folder.routing)
+    drawn_G = np.bincount(samples.group, minlength=len(statistics.tokens))
+    assert drawn_G.tolist() == statistics.tokens.clip(max=512).tolist()
+    assert samples.probability.sum(1) == pytest.approx(1.0, abs=2e-3)
+    means_K = samples.tokens_of(0).mean(0)
+    assert means_K == pytest.approx(statistics.probability[0] / statistics.tokens[0], abs=0.1)
+    assert samples.layer.tolist() == [0, 1, 2, 3]
+    assert samples.compared > 0
+    assert samples.similarity.diagonal(0, 1, 2) == pytest.approx(1.0, abs=1e-5)
+    # Experts are copies with some noise on them, and were hardly trained.
+    assert 0.1 < mean_similarity(samples.similarity[0]) < 1.0
+
+
+@pytest.mark.parametrize("name", ["whole", "resumed"])
+def test_tensorboard_has_every_scalar_of_the_rows_at_their_steps(
+    name: str, request: pytest.FixtureRequest
+) -> None:
+    run = request.getfixturevalue(name)
+    for stage in STAGES:
+        events = EventAccumulator(str(RunFolder(run).tensorboard / stage), size_guidance={"scalars": 0})
+        events.Reload()
+        found = {
+            (tag, event.step): event.value
+            for tag in events.Tags()["scalars"]
+            for event in events.Scalars(tag)
+        }
+        own = [row for row in rows(run) if row["stage"] == stage]
+        expected = {
+            (tag_of(key), row["step"]): value
+            for row in own
+            for key, value in row.items()
+            if key not in ("stage", "step")
+        }
+        assert expected.keys() <= found.keys()
+        for key, value in expected.items():
+            if name == "whole" or "tokens_per_second" not in key[0]:
+                assert found[key] == pytest.approx(value, rel=1e-6), (stage, key)
+        losses = [event.step for event in events.Scalars("train/loss")]
+        assert losses == list(range(1, STAGES[stage] + 1)), "each step once, also after a kill"
+
+
+def tag_of(key: str) -> str:
+    """What transformers calls a metric in TensorBoard."""
+    return f"eval/{key.removeprefix('eval_')}" if key.startswith("eval_") else f"train/{key}"
 
 
 def test_routing_is_of_the_held_out_tokens(whole: Path) -> None:

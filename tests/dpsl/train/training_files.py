@@ -33,6 +33,7 @@ save_steps: 2
 """
 
 ALL_STAGES = """\
+report_to: tensorboard
 regularizers: [{{type: z_loss, coefficient: 0.001}}, {{type: deepseek_bias, update_rate: 0.01}}]
 stages:
   - name: vision

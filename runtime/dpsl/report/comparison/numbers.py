@@ -13,25 +13,26 @@ from numpy.typing import NDArray
 from dpsl.report.comparison.read import GridRecord, VariantRecord
 from dpsl.report.read import RunRecord, StageRecord, number
 from dpsl.report.routing import coefficient_of_variation, layer_load
+from priorlang.routing.samples import mean_similarity
 from priorlang.routing.statistics import group_alpha
 
 
 @dataclass(frozen=True, eq=False)
-class LayerCov:
-    """A variant's coefficient of variation of load: `cov_SL` by seed and layer, NaN where a layer had no tokens."""
+class ByLayer:
+    """A number of a variant, by seed and layer: `value_SL`, NaN where there is none."""
 
     variant: str
     layers: tuple[int, ...]
-    cov_SL: NDArray[np.float64]
+    value_SL: NDArray[np.float64]
 
     @property
     def mean_by_layer(self) -> NDArray[np.float64]:
         """Mean over seeds."""
-        return np.array([_mean(column) for column in self.cov_SL.T.tolist()])
+        return np.array([_mean(column) for column in self.value_SL.T.tolist()])
 
     def text(self, place: int) -> str:
         """Mean ± sample standard deviation over seeds of the layer at a place."""
-        found = [value for value in self.cov_SL[:, place].tolist() if math.isfinite(value)]
+        found = [value for value in self.value_SL[:, place].tolist() if math.isfinite(value)]
         if not found:
             return "–"
         return f"{fmean(found):.3f}" + (f" ± {stdev(found):.3f}" if len(found) > 1 else "")
@@ -67,7 +68,7 @@ def last_measured(run: RunRecord) -> StageRecord | None:
     return stage if stage is not None and stage.routing is not None else None
 
 
-def load_by_layer(grid: GridRecord) -> list[LayerCov]:
+def load_by_layer(grid: GridRecord) -> list[ByLayer]:
     """Of every variant whose routing was measured at the end."""
     found = []
     for variant in grid.variants:
@@ -75,8 +76,35 @@ def load_by_layer(grid: GridRecord) -> list[LayerCov]:
         layers = loads[0][0] if loads else []
         rows = [[coefficient_of_variation(k) for k in load_LK] for own, load_LK in loads if own == layers]
         if rows:
-            found.append(LayerCov(variant.name, tuple(layers), np.array(rows)))
+            found.append(ByLayer(variant.name, tuple(layers), np.array(rows)))
     return found
+
+
+def similarity_by_layer(grid: GridRecord) -> list[ByLayer]:
+    """The mean cosine between experts' outputs, of every variant whose experts were compared at the end."""
+    found = []
+    for variant in grid.variants:
+        samples = [s.samples for s in _stages(variant) if s.samples is not None and len(s.samples.layer)]
+        layers = samples[0].layer.tolist() if samples else []
+        rows = [[mean_similarity(of) for of in s.similarity] for s in samples if s.layer.tolist() == layers]
+        if rows:
+            found.append(ByLayer(variant.name, tuple(layers), np.array(rows)))
+    return found
+
+
+def sampled_tokens(variant: VariantRecord, layer: int, count: int) -> NDArray[np.float64] | None:
+    """[n, K], p of some tokens of a layer, of its first seed that kept any, groups in proportion to their tokens."""
+    for stage in _stages(variant):
+        samples, routing = stage.samples, stage.routing
+        groups = routing.groups_of(layer) if routing is not None else np.array([], int)
+        if samples is None or routing is None or not np.isin(samples.group, groups).any():
+            continue
+        share_G = routing.tokens[groups] / max(routing.tokens[groups].sum(), 1)
+        rooms = np.round(count * share_G).astype(int).tolist()
+        return np.concatenate(
+            [samples.tokens_of(g)[:room] for g, room in zip(groups.tolist(), rooms, strict=True)]
+        )
+    return None
 
 
 def scored_layer(grid: GridRecord) -> int | None:

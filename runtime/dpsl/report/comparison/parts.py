@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from dpsl.report.comparison.numbers import (
-    LayerCov,
     learning_curves,
     load_by_layer,
     scored_layer,
     scores_in_layer,
 )
 from dpsl.report.comparison.read import DONE, GridRecord, MetricRecord, VariantRecord
+from dpsl.report.comparison.samples import by_layer_table, samples_parts
+from dpsl.report.figures.by_layer import by_layer_figure
 from dpsl.report.figures.compared_scores import MOST_EXPERTS, compared_scores_figure
 from dpsl.report.figures.forest import ForestRow, forest_figure
 from dpsl.report.figures.learning import learning_figure
-from dpsl.report.figures.load_by_layer import load_cov_figure
 from priorlang.grid.digits import decimals, summary_text
 from priorlang.grid.paired import Paired
 from priorlang.pages.html import MISSING, Markup, bullets, element, figure, folded, joined, section, table
@@ -68,17 +66,25 @@ def routing_part(grid: GridRecord) -> Markup | None:
         "Routing of held-out tokens at the end",
         element("p", f"Not measured: {', '.join(unmeasured)}.") if unmeasured else None,
         figure(
-            load_cov_figure(covs, "load-by-layer"),
+            by_layer_figure(
+                covs,
+                title="Coefficient of variation of the experts' load, by variant and layer",
+                name="load-by-layer",
+            ),
             "Standard deviation of the experts' load over its mean in each layer, 0 where all are used alike; mean over seeds. Even load is "
             "what a load-balancing loss asks for, and no aim of an asymmetric prior.",
         ),
-        folded("With the spread over seeds", _cov_table(covs)),
+        folded(
+            "With the spread over seeds",
+            by_layer_table(covs, "Load CoV, mean ± standard deviation over seeds."),
+        ),
         figure(
             compared_scores_figure(scores, _EDGES, layer, "compared-scores"),
             f"Density of the routing score p of each expert in layer {layer}, over all tokens: filled the mean over seeds, thin lines single seeds. "
             "The solid line is what the prior asks for, the Beta marginals of the tokens' populations, where it shaped the stage. The upright line is "
             f"1/K. All panels share both scales; a higher peak is cut off and named.{capped}",
         ),
+        *samples_parts(grid, layer),
     )
 
 
@@ -204,22 +210,6 @@ def _digits(grid: GridRecord, metric: MetricRecord) -> int:
     found = [summary for variant in grid.variants if (summary := variant.summary[metric.name])]
     spreads = [summary.sd for summary in found if summary.sd is not None]
     return decimals(spreads or [abs(summary.mean) / 100 for summary in found])
-
-
-def _cov_table(covs: Sequence[LayerCov]) -> Markup | None:
-    layers = max((cov.layers for cov in covs), key=len)
-    rows = [
-        [
-            cov.variant,
-            *(cov.text(cov.layers.index(layer)) if layer in cov.layers else MISSING for layer in layers),
-        ]
-        for cov in covs
-    ]
-    return table(
-        ["variant", *(f"layer {layer}" for layer in layers)],
-        rows,
-        caption="Load CoV, mean ± standard deviation over seeds.",
-    )
 
 
 def _search_row(variant: VariantRecord) -> list[str]:

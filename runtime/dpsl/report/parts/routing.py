@@ -8,6 +8,7 @@ from dpsl.report.figures.load import MOST_KINDS, load_figure
 from dpsl.report.figures.scores import MOST_KINDS as MOST_ROWS
 from dpsl.report.figures.scores import ScoreChoice, choose_panels, score_figure
 from dpsl.report.figures.training import routing_figure
+from dpsl.report.parts.samples import samples_part
 from dpsl.report.read import StageRecord
 from dpsl.report.routing import GroupRouting, KindRouting, MeasuredStage, kind_routing
 from dpsl.report.words import ATTAINED, KS_MEANING, SAME_MASS, experts_of
@@ -82,6 +83,7 @@ def _stage_part(stage: MeasuredStage, place: int) -> Markup:
             element("h3", f"After {stage.name} ({experts_of(stage.record)})"),
             figure(loads, _load_caption(groups, stage.layer_loads.shape[1])),
             figure(scores, _score_caption(statistics, groups, choice)),
+            samples_part(stage, place),
             folded(f"Every layer after {stage.name}", _every_layer(groups)),
         ]
     )

@@ -1,4 +1,4 @@
-"""How unevenly experts are used, by variant and layer (the paper's Table 12): a heat map with its numbers."""
+"""A number of each variant and layer: a heat map with its numbers (the paper's Table 12 is one)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dpsl.report.comparison.numbers import LayerCov
+from dpsl.report.comparison.numbers import ByLayer
 from priorlang.pages.figure import FAINT, INK, draw, evenly_spaced
 from priorlang.pages.heat import ramp
 
@@ -21,8 +21,17 @@ _LABELS = 0.27
 _LETTERS = 30
 
 
-def load_cov_figure(found: Sequence[LayerCov], name: str) -> str | None:
-    """Mean over seeds of the load's coefficient of variation, a variant a row, a layer a column. None without any."""
+def by_layer_figure(
+    found: Sequence[ByLayer], *, title: str, name: str, full: float | None = None
+) -> str | None:
+    """Means over seeds, a variant a row, a layer a column. None without any.
+
+    Args:
+        found: the variants.
+        title: of the figure.
+        name: unique in the page.
+        full: the value of full colour; None: the highest.
+    """
     if not found:
         return None
     layers = max((row.layers for row in found), key=len)
@@ -30,12 +39,14 @@ def load_cov_figure(found: Sequence[LayerCov], name: str) -> str | None:
     for place, row in enumerate(found):
         for layer, value in zip(row.layers, row.mean_by_layer, strict=True):
             mean_VL[place, layers.index(layer)] = value
-    highest = float(np.nanmax(mean_VL)) if np.isfinite(mean_VL).any() else 1.0
+    if full is None:
+        full = float(np.nanmax(mean_VL)) if np.isfinite(mean_VL).any() else 1.0
+    shades_VL = ramp(mean_VL / max(full, 1e-12))
     height = 0.5 + _ROW * len(found)
 
     def paint(figure: Figure) -> None:
         axes = figure.add_axes((_LABELS, 0.42 / height, 0.98 - _LABELS, _ROW * len(found) / height))
-        axes.imshow(ramp(mean_VL / max(highest, 1e-12)), aspect="auto", interpolation="none")
+        axes.imshow(shades_VL, aspect="auto", interpolation="none")
         if len(layers) <= _MOST_NUMBERS:
             for variant, layer in np.argwhere(np.isfinite(mean_VL)):
                 text = f"{mean_VL[variant, layer]:.2f}"
@@ -63,6 +74,6 @@ def load_cov_figure(found: Sequence[LayerCov], name: str) -> str | None:
         height,
         paint,
         name=name,
-        title="Coefficient of variation of the experts' load, by variant and layer",
-        description=f"Full colour is {highest:.3g}. " + ". ".join(said) + ".",
+        title=title,
+        description=f"Full colour is {full:.3g}. " + ". ".join(said) + ".",
     )

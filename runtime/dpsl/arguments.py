@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
 from dpsl.ecdf import RANK_METHODS, TARGETS
+from dpsl.transforms import transformed
 
 Reduction = Literal["tokens", "sum", "mean"]
 Inputs = Literal["logits", "probabilities"]
@@ -43,22 +45,30 @@ def check_logits(logits: Tensor) -> None:
         raise ValueError(f"logits of shape {list(logits.shape)} have too few experts: K must be at least 2")
 
 
-def log_probabilities(probabilities: Tensor) -> Tensor:
-    """Logits of rows that are probabilities, in float32 at least.
+def check_transforms() -> None:
+    """Reject vmap, torch.func.grad and their kin, which do not know the loss's own gradient."""
+    if transformed():
+        raise ValueError(
+            "dirichlet_prior_shaping_loss does not run under vmap, torch.func.grad or other transformations: take "
+            "loss.backward() or torch.autograd.grad, and in the place of vmap one call with a population for each batch"
+        )
 
-    Raises:
-        ValueError: a row holds a negative number or does not sum to 1.
-    """
+
+def log_probabilities(probabilities: Tensor) -> Tensor:
+    """Logits of rows that are probabilities, in float32 at least."""
     p_NK = probabilities if probabilities.dtype == torch.float64 else probabilities.float()
-    with torch.no_grad():
-        off_N = (p_NK.sum(1) - 1).abs()
-        wrong = int(((off_N > _OFF[probabilities.dtype]) | (p_NK < 0).any(1)).sum())
-    if wrong:
+    return p_NK.clamp(min=torch.finfo(p_NK.dtype).tiny).log()
+
+
+def check_probabilities(probabilities: Tensor, population_N: Tensor) -> None:
+    """Reject rows that hold a negative number or do not sum to 1, ignored tokens aside."""
+    p_NK = probabilities if probabilities.dtype == torch.float64 else probabilities.float()
+    right_N = ((p_NK.sum(1) - 1).abs() <= _OFF[probabilities.dtype]) & (p_NK >= 0).all(1)
+    if wrong := int((~right_N & (population_N >= 0)).sum()):
         raise ValueError(
             f"{wrong} of {len(p_NK)} rows are no probabilities, which sum to 1 and are not negative: "
             'pass logits with inputs="logits"'
         )
-    return p_NK.clamp(min=torch.finfo(p_NK.dtype).tiny).log()
 
 
 _OFF = {torch.float64: 1e-6, torch.float32: 1e-3, torch.float16: 2e-2, torch.bfloat16: 5e-2}
@@ -76,13 +86,33 @@ def check_finite(logits: Tensor, population_N: Tensor) -> None:
         )
 
 
-def warn_if_all_equal(logits: Tensor, place: str = "") -> None:
-    """Warn of logits that favour no expert at any token: as a router has whose weights are all 0."""
-    if len(logits) < 2 or bool((logits[0] != logits[0, 0]).any()) or bool((logits != logits[:, :1]).any()):
+def warn_if_all_equal(
+    logits: Tensor, population_N: Tensor, place: str = "", names: Sequence[str] | None = None
+) -> None:
+    """Warn of populations whose logits favour no expert at any token: as a router has whose weights are all 0.
+
+    Args:
+        logits: [N, K].
+        population_N: of each token, below 0 where it is ignored.
+        place: the router, as messages name it.
+        names: of the populations; None: their numbers.
+    """
+    flat_N = (logits[:, 0] == logits[:, 1]) & (population_N >= 0)
+    if not bool(flat_N.any()):
         return
+    flat_N = flat_N & (logits == logits[:, :1]).all(1)
+    tokens_P = torch.bincount(population_N[population_N >= 0])
+    flat_P = torch.bincount(population_N[flat_N], minlength=len(tokens_P))
+    spoilt = ((flat_P == tokens_P) & (tokens_P > 1)).nonzero().flatten().tolist()
+    if not spoilt:
+        return
+    whole = len(spoilt) == int((tokens_P > 0).sum())
+    of = "" if whole else f" of population {spoilt[0] if names is None else names[spoilt[0]]}"
+    others = f" (and of {len(spoilt) - 1} more)" if len(spoilt) > 1 and not whole else ""
     warnings.warn(
-        f"{place + ': ' if place else ''}every token has equal logits for all experts, as with a router whose weights are all 0: the loss has a "
-        "saddle there, which it leaves by ranking ties at random; random initial weights learn faster",
+        f"{place + ': ' if place else ''}every token{of}{others} has equal logits for all experts, as with a router "
+        "whose weights are all 0: the loss has a saddle there, which it leaves by ranking ties at random; random "
+        "initial weights learn faster",
         stacklevel=3,
     )
 

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any, SupportsIndex
 
+from torch._compile import _disable_dynamo
+
 from dpsl.errors import AttachError
 
 
@@ -15,6 +17,9 @@ class LiveHook:
     def __init__(self, hook: Callable[..., Any]) -> None:
         self._hook = hook
 
+    # torch.compile breaks its graph here and runs the hook as it stands. The public torch.compiler.disable would import
+    # the compiler for everybody.
+    @_disable_dynamo
     def __call__(self, *seen: Any) -> Any:
         """What the hook returns."""
         return self._hook(*seen)

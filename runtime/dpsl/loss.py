@@ -27,6 +27,8 @@ from dpsl.arguments import (
     check_logits,
     check_options,
     check_population,
+    check_probabilities,
+    check_transforms,
     log_probabilities,
     warn_if_all_equal,
 )
@@ -71,8 +73,9 @@ def dirichlet_prior_shaping_loss(
             is undefined for a single token, populations of 1 always are.
         inputs: "logits", or "probabilities" where rows sum to 1. Prefer logits: a probability near 1 has lost
             what they still know.
-        check_values: look for logits that are not finite, and warn of logits that are all equal. None: on the
-            CPU, since elsewhere the device has to be waited for. Unchecked, NaN or +∞ make the loss NaN.
+        check_values: look for logits that are not finite and rows that are no probabilities, and warn of
+            populations whose logits are all equal. None: on the CPU, since elsewhere the device has to be waited
+            for. Unchecked, NaN or +∞ make the loss NaN.
 
     Returns:
         The loss, a float32 scalar (float64 for float64 logits); 0 where no population is left.
@@ -80,6 +83,7 @@ def dirichlet_prior_shaping_loss(
     Raises:
         ValueError: a shape, type, value or option does not fit; logits hold NaN or infinite values.
     """
+    check_transforms()
     check_options(target, ranks, reduction, min_population, inputs)
     check_logits(logits)
     given = logits
@@ -88,8 +92,10 @@ def dirichlet_prior_shaping_loss(
     alpha_RK = check_alpha(alpha, experts=logits.shape[1])
     population_N, populations = check_population(population, logits, alpha_RK, shared=alpha.ndim == 1)
     if check_values or (check_values is None and logits.device.type == "cpu"):
+        if inputs == "probabilities":
+            check_probabilities(given.detach(), population_N)
         check_finite(logits, population_N)
-        warn_if_all_equal(logits)
+        warn_if_all_equal(logits.detach(), population_N)
     if alpha_RK.requires_grad:
         alpha_RK = alpha_RK.to(logits.device)
         marginals = BetaMarginals.from_learned(alpha_RK.detach(), working_dtype(logits))

@@ -124,7 +124,9 @@ def _refuse_dead_router(sight: RouterSight) -> None:
         )
     if not any(parameter.requires_grad for parameter in router.module.parameters()):
         raise AuditError(
-            router.place, "this router is frozen, so nothing can move it", "add `routers` to `train:`"
+            router.place,
+            "this router is frozen, so nothing can move it",
+            "let it learn: requires_grad_(True) on its module, or `routers` among `train:` of a training file",
         )
     if not sight.differentiable:
         raise AuditError(

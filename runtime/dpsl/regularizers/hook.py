@@ -14,7 +14,7 @@ from dpsl.routers.output import chosen_experts
 from dpsl.shaping.passes import ForwardPasses
 from dpsl.shaping.reader import RouterReader
 from dpsl.shaping.recompute import in_backward
-from dpsl.shaping.transforms import refuse_transforms
+from dpsl.transforms import refuse_transforms
 
 
 class SeenRouter(NamedTuple):

@@ -14,6 +14,7 @@ from dpsl.live_hooks import LiveLink
 from dpsl.ranks import summed
 from dpsl.regularizers.hook import RegularizerHook, SeenRouter
 from dpsl.regularizers.live_selection import LiveSelection
+from dpsl.regularizers.step_watch import StepWatch
 from dpsl.regularizers.terms import Term
 from dpsl.regularizers.whole_pass import StepCounts, losses_of_pass
 from dpsl.routers.claims import Claims
@@ -29,9 +30,6 @@ REGULARIZED = Claims(
     "other regularizers are attached to this router already: together they would count twice",
     "give all terms to one attach_regularizers(…), or call detach() on the others first",
 )
-
-_FORGOTTEN = 1024
-"""Forward passes in one optimizer step, beyond which nobody ever said that it ended."""
 
 
 class Regularizers(LiveLink):
@@ -61,7 +59,7 @@ class Regularizers(LiveLink):
         self._sequences: int | None = None
         self._progress: tuple[int, int] | None = None
         self._counts = StepCounts()
-        self._passes_in_step = 0
+        self._watch = StepWatch(model, routers)
         self._values: dict[str, list[Tensor]] = {}
         self._norms: dict[int, dict[str, Tensor]] = {}
         self._handles: list[Any] = self._passes.watch(model)
@@ -104,7 +102,7 @@ class Regularizers(LiveLink):
         """Say that an optimizer step is done: biases move, and counts begin anew. Every rank must call it."""
         self._selection.end_step(self._now())
         self._counts = StepCounts()
-        self._passes_in_step = 0
+        self._watch.end()
 
     def scale_with(self, loss: Tensor, factor: float = 1.0) -> None:
         """Scale the gradients by the one that will arrive at `loss`, times `factor`.
@@ -158,6 +156,8 @@ class Regularizers(LiveLink):
 
     def _ended(self, step: MicroStep, layers: Sequence[SeenRouter]) -> None:
         """Work out the losses of the forward pass that ends; before its backward pass, where no rank may wait."""
+        if self._steps_matter:
+            self._watch.passed()
         tokens = {seen.layer: seen.tokens for seen in layers}
         losses = losses_of_pass(tokens, self.terms, self._now(), self._sequences, self._counts)
         for layer, known_NK, _ in layers:
@@ -167,13 +167,6 @@ class Regularizers(LiveLink):
         self._norms = losses.norm
         for name, value in losses.value.items():
             self._values.setdefault(name, []).append(value)
-        self._passes_in_step += 1
-        if self._steps_matter and self._passes_in_step > _FORGOTTEN:
-            raise AttachError(
-                "regularizers",
-                f"{self._passes_in_step:,} forward passes, and no optimizer step has ended",
-                "call regularizers.end_step() after each: biases and counts of the global scope follow them",
-            )
 
     def _now(self) -> tuple[int, int]:
         if self._progress is None and self._scheduled:

@@ -115,9 +115,13 @@ class RoutingAccumulator:
         """The sums, made on a device where there are none yet."""
         if self._sums is None:
             self._sums = self._zeros(device)
-            self._layout = self._layout.on(device)
         if self._bins is None:
             self._bins = self._no_bins(device)
+        if self._sums.tokens.device != device or self._layout.group_LC.device != device:
+            # The model was moved.
+            self._sums = self._sums.on(device)
+            self._taken = None if self._taken is None else self._taken.on(device)
+            self._bins, self._layout = self._bins.to(device), self._layout.on(device)
         return self._sums, self._bins
 
     def _zeros(self, device: torch.device) -> RoutingSums:

@@ -16,7 +16,7 @@ from dpsl.shaping.passes import ForwardPasses
 from dpsl.shaping.reader import RouterReader
 from dpsl.shaping.recompute import in_backward
 from dpsl.shaping.routed_tokens import SeenLayer
-from dpsl.shaping.transforms import refuse_transforms
+from dpsl.transforms import refuse_transforms
 from priorlang.table.prior_table import TableHeader
 
 

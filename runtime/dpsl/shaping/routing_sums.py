@@ -63,6 +63,10 @@ class RoutingSums:
         self.log_probability.index_add_(0, slot_N, log_p_NK.clamp(min=LEAST_LOG_P).double())
         self.scores.index_add_(0, slot_N, scores_N3.double())
 
+    def on(self, device: torch.device) -> RoutingSums:
+        """The same on a device."""
+        return RoutingSums(*(tensor.to(device) for tensor in self.tensors()))
+
     def minus(self, other: RoutingSums) -> RoutingSums:
         """What was added since the other."""
         return RoutingSums(*(mine - its for mine, its in zip(self.tensors(), other.tensors(), strict=True)))

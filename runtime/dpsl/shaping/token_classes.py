@@ -16,6 +16,8 @@ from priorlang.table.prior_table import TableAttribute
 
 Codes: TypeAlias = Tensor | Sequence[str] | str
 IGNORED = -1
+_INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
+"""Dtypes of codes; a bool says whether, and not which."""
 
 
 class TokenClasses:
@@ -70,7 +72,7 @@ class TokenClasses:
         sequences = classes.shape[0] if classes.dim() else 1
         if classes.dim() < 2 and self._mask_BS is not None:
             classes = classes[..., None].expand(self._mask_BS.shape)
-        elif classes.dim() < 2 and tokens % max(sequences, 1) == 0:
+        elif classes.dim() < 2 and sequences and tokens % sequences == 0:
             classes = classes.reshape(-1, 1).expand(sequences, tokens // sequences)
         if classes.numel() != tokens:
             shape = "×".join(map(str, classes.shape))
@@ -99,7 +101,7 @@ def token_classes(
         AttachError: an attribute the prior does not have, one that is missing, an unknown member or code,
             or shapes that do not agree.
     """
-    if mask is not None and (not isinstance(mask, Tensor) or mask.is_floating_point()):
+    if mask is not None and (not isinstance(mask, Tensor) or mask.dtype not in (torch.bool, *_INTEGERS)):
         kind = str(mask.dtype) if isinstance(mask, Tensor) else type(mask).__name__
         raise AttachError(
             "shaper.tokens(mask=…)",
@@ -140,7 +142,7 @@ def _codes(attribute: TableAttribute, given: Codes | None) -> Tensor:
         return torch.tensor(_code_of(attribute, given))
     if isinstance(given, Sequence) and all(isinstance(name, str) for name in given):
         return torch.tensor([_code_of(attribute, name) for name in given])
-    if not isinstance(given, Tensor) or given.is_floating_point():
+    if not isinstance(given, Tensor) or given.dtype not in _INTEGERS:
         kind = str(given.dtype) if isinstance(given, Tensor) else type(given).__name__
         raise AttachError(place, f"it is {kind}", "give an integer tensor of codes, or names of members")
     codes = given.detach().long()

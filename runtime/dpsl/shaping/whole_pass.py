@@ -18,6 +18,7 @@ from dpsl.shaping.micro_step import FINGERPRINT_ROWS, MicroStep
 from dpsl.shaping.prior_loss import PriorLoss
 from dpsl.shaping.routed_tokens import RoutedTokens, SeenLayer, first_rows
 from dpsl.shaping.sight import Sight
+from priorlang.table.prior_table import UNSHAPED
 
 
 class WholePass:
@@ -54,6 +55,7 @@ class WholePass:
         self._factor = factor
         self._warned: set[int] = set()
 
+    @torch.inference_mode(False)
     @torch.no_grad()
     def ended(self, step: MicroStep, layers: Sequence[SeenLayer]) -> None:
         """Take what the routers of a forward pass saw; its gradients go to the micro-step."""
@@ -97,7 +99,12 @@ class WholePass:
         for place, logits_NK, _, class_N in layers:
             if place not in self._warned and place in self._layout.shaped and len(class_N):
                 self._warned.add(place)
-                warn_if_all_equal(logits_NK[class_N >= 0], self._routers[place].place)
+                table = self._loss.table
+                population_C = torch.from_numpy(table.population[place].astype("int64")).to(class_N.device)
+                population_N = torch.where(class_N >= 0, population_C[class_N.clamp(min=0)], UNSHAPED)
+                warn_if_all_equal(
+                    logits_NK, population_N, self._routers[place].place, table.header.populations
+                )
 
     def _watch(self, tokens: RoutedTokens) -> None:
         # Padding may hold anything, and NaN times 0 is NaN.

@@ -157,17 +157,6 @@ def test_the_bias_stays_in_float32_when_the_model_is_cast() -> None:
         assert float((bias_K - 1).abs().max()) == pytest.approx(1e-3, rel=1e-3)
 
 
-def test_steps_that_never_end_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dpsl.regularizers.live._FORGOTTEN", 2)
-    model = tiny("mixtral")
-    regularizers = attach_regularizers(model, [DeepseekBias()])
-    with regularizers.tokens():
-        for _ in range(2):
-            model(**batch(1, padding=0))
-        with pytest.raises(AttachError, match=r"end_step\(\) after each"):
-            model(**batch(1, padding=0))
-
-
 def test_two_biases_of_one_layer_are_refused() -> None:
     with pytest.raises(AttachError, match="another `deepseek_bias` already"):
         attach_regularizers(tiny("mixtral"), [DeepseekBias(), DeepseekBias(layers=(1,))])

@@ -21,7 +21,7 @@ def findings_of(error: ValidationError, tree: SourceTree) -> Iterator[Finding]:
         ):
             # Pydantic counts the items that were sound.
             continue
-        path = _existing(complaint["loc"], tree)
+        path = tree.existing(complaint["loc"])
         match complaint["type"]:
             case "extra_forbidden":
                 yield _unknown_key(tree, path)
@@ -66,12 +66,3 @@ def _owner(path: Path) -> type[BaseModel]:
             return Search
         case _:
             return Metric
-
-
-def _existing(path: Path, tree: SourceTree) -> Path:
-    """The path without the steps that validation adds and the file does not have."""
-    kept: Path = ()
-    for step in path:
-        if (*kept, step) in tree.places:
-            kept = (*kept, step)
-    return kept

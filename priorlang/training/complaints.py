@@ -56,8 +56,7 @@ def findings_of(
 ) -> Iterable[Finding]:
     """One finding per complaint; `locate` turns pydantic's location into a path of the file."""
     complaints = [
-        (_existing(locate(complaint["loc"]), tree), complaint)
-        for complaint in error.errors(include_url=False)
+        (tree.existing(locate(complaint["loc"])), complaint) for complaint in error.errors(include_url=False)
     ]
     places = [path for path, _ in complaints]
     if not any((key,) in tree.places for key in ("model", "model_name_or_path")) and () in places:
@@ -188,12 +187,3 @@ def _known_keys(path: Path, tree: SourceTree) -> list[str]:
     if path[0] == "stages":
         return list(StagePlan.model_fields)
     return [*RUN_KEYS, "stages", *(key for key in StagePlan.model_fields if key != "name")]
-
-
-def _existing(path: Path, tree: SourceTree) -> Path:
-    """The path without the steps that validation adds and the file does not have."""
-    kept: Path = ()
-    for step in path:
-        if (*kept, step) in tree.places:
-            kept = (*kept, step)
-    return kept

@@ -55,6 +55,14 @@ class SourceTree:
         place = self.places.get(path)
         return place.key if place and place.key else self.value_span(path)
 
+    def existing(self, path: Path) -> Path:
+        """A path without the steps that validation adds and the document does not have."""
+        kept: Path = ()
+        for step in path:
+            if (*kept, step) in self.places:
+                kept = (*kept, step)
+        return kept
+
 
 def read_tree(text: str, file: str) -> SourceTree:
     """Parse one YAML document.

@@ -10,15 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from priorlang.compare.runs import compare_runs
+from tests.priorlang.grid.grid_files import PRIOR
 
-PRIOR = """\
-priorlang 1
-model { layers = 4  experts = 4  top_k = 2 }
-attribute modality { vision, language }
-param base = 0.75
-default base $base weight 0.1
-rule vision: for modality vision prefer 0..1 by 0.5
-"""
 TRAIN = """\
 model: {{config: {data}/model/config.json, seed: 1}}
 prior: digits.prior

@@ -27,11 +27,6 @@ MODELS: dict[str, Callable[[], nn.Module]] = {
     "Phi3": lambda: dense("Phi3"),
     "LLaVA": llava,
 }
-METHODS: dict[str, dict[str, object]] = {
-    "sparse": {"noise": 0.02},
-    "drop": {"method": "drop", "drop_indices": "per-matrix", "layers": [1]},
-    "granular": {"experts": 8, "top_k": 4, "granularity": 4, "noise": 0.0, "scale": "he-down"},
-}
 
 
 def saved(name: str, folder: Path, seed: int = 0, dtype: torch.dtype = torch.bfloat16) -> Path:
@@ -43,22 +38,6 @@ def saved(name: str, folder: Path, seed: int = 0, dtype: torch.dtype = torch.bfl
         (folder / file).write_text(f"{{}} {file}")
     (folder / "pytorch_model.bin").write_text("old weights")
     return folder
-
-
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("name", MODELS)
-def test_the_same_as_in_memory(name: str, method: str, tmp_path: Path) -> None:
-    source = saved(name, tmp_path / "dense")
-    receipt = upcycle_folder(source, tmp_path / "moe", seed=5, **METHODS[method])
-    model = dpsl.upcycle.load_model(source, dtype="auto")
-    assert dpsl.upcycle(model, seed=5, **METHODS[method]) == receipt
-    loaded = dpsl.upcycle.load_model(tmp_path / "moe", dtype="auto")
-    one, other = model.state_dict(), loaded.state_dict()
-    assert one.keys() == other.keys()
-    assert all(torch.equal(one[key], other[key]) and one[key].dtype == other[key].dtype for key in one)
-    assert type(loaded) is type(model)
-    assert loaded.config.to_diff_dict().keys() >= {"upcycled"}
-    assert loaded.config.upcycled == model.config.upcycled
 
 
 def test_what_the_folder_holds(tmp_path: Path) -> None:
@@ -83,17 +62,6 @@ def test_what_the_folder_holds(tmp_path: Path) -> None:
     stored = json.loads((tmp_path / "moe" / "receipt.json").read_text())
     assert stored["parameters_after"] == receipt.parameters_after
     assert stored["layers"] == [0, 1]
-
-
-@pytest.mark.parametrize("name", ["Phi3", "LLaVA"])
-def test_branches(name: str, tmp_path: Path) -> None:
-    folders = [saved(name, tmp_path / str(seed), seed, torch.float32) for seed in range(3)]
-    options: dict[str, object] = {"method": "btx", "experts": 3, "top_k": 2, "branches": folders}
-    upcycle_folder(folders[0], tmp_path / "moe", **options)
-    model = dpsl.upcycle.load_model(folders[0], dtype="auto")
-    dpsl.upcycle(model, **options)
-    loaded = dpsl.upcycle.load_model(tmp_path / "moe", dtype="auto").state_dict()
-    assert all(torch.allclose(w, loaded[key], atol=1e-7) for key, w in model.state_dict().items())
 
 
 def break_nothing(source: Path) -> None:

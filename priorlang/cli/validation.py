@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from priorlang.model_config import GivenModel
     from priorlang.phases import Given, Prior
     from priorlang.semantics.exact import ExactValue
+    from priorlang.training.load import LoadedPlan
+    from priorlang.training.plan import StagePlan, TrainingPlan
 
 
 def validate(
@@ -184,12 +186,32 @@ def _summed_up(file: str, prior: Prior) -> str:
 
 
 def _check_training(file: str, asked: _Asked) -> _Checked:
-    from priorlang.training import load_plan
+    from priorlang.training.load import read_plan
 
     try:
-        plan = load_plan(file, asked.settings)
+        loaded = read_plan(file, asked.settings)
     except PriorError as error:
         return _Checked(list(error.findings))
+    checked = _check_stages(file, loaded.plan, asked)
+    return checked._replace(findings=[*_sampling(loaded), *checked.findings])
+
+
+def _sampling(loaded: LoadedPlan) -> Iterator[Finding]:
+    """Samplers that leave populations of a stage's prior empty."""
+    from priorlang.phases import Prior
+    from priorlang.syntax.source import read_source
+    from priorlang.training.checks import check_sampling
+
+    def asks(stage: StagePlan) -> bool:
+        return stage.prior is not None and bool(Prior(read_source(str(stage.prior))).spec.attributes)
+
+    try:
+        yield from dict.fromkeys(check_sampling(loaded.plan, loaded.tree, loaded.stage_path, asks))
+    except PriorError:
+        return  # what is wrong with the prior is said elsewhere
+
+
+def _check_stages(file: str, plan: TrainingPlan, asked: _Asked) -> _Checked:
     line = f"{file}: a training file with {counted(len(plan.stages), 'stage')}"
     if plan.prior is None:
         return _Checked([], lines=(f"{line}, without a prior",))

@@ -52,6 +52,43 @@ def check_plan(
         yield from _files(stage, tree, at, allow_absent)
 
 
+def check_sampling(
+    plan: TrainingPlan, tree: SourceTree, stage_path: StagePath, asks: Callable[[StagePlan], bool]
+) -> Iterator[Finding]:
+    """`small-population` for each shaped stage whose samples are sorted by length; `asks`: its prior has attributes."""
+    for index, stage in enumerate(plan.stages):
+        name = grouping(stage.training_arguments.get)
+        if name is None or not stage.shape or not asks(stage):
+            continue
+        for key in (name, STRATEGY):
+            place = stage_path(index, "training_arguments", key)
+            if place in tree.places:
+                yield Finding(
+                    "small-population", Severity.WARNING, grouping_message(name), tree.value_span(place)
+                )
+                break
+
+
+STRATEGY = "train_sampling_strategy"
+GROUPINGS = ("group_by_length", "group_by_modality_length")
+
+
+def grouping(value_of: Callable[[str], object]) -> str | None:
+    """How samples are sorted by length, if they are: `value_of` a name is one of transformers' training arguments."""
+    for name in GROUPINGS:
+        if value_of(name) or value_of(STRATEGY) == name:
+            return name
+    return None
+
+
+def grouping_message(name: str) -> str:
+    """What is wrong with a grouped sampler, and the fix: long sequences are those with images."""
+    return (
+        f"{name}: batches of one length are mostly of one modality, so most steps leave populations of the prior "
+        "empty and do not shape them; leave it out, or pack sequences instead"
+    )
+
+
 def _model(plan: TrainingPlan, tree: SourceTree) -> Iterator[Finding]:
     if (plan.model is None) == (plan.model_name_or_path is None):
         if plan.model is None:

@@ -6,8 +6,7 @@ import warnings
 from typing import Any
 
 from priorlang.table.prior_table import PriorTable
-
-GROUPED = "group_by_length"
+from priorlang.training.checks import grouping, grouping_message
 
 
 def warn_of_grouped_samples(arguments: Any, table: PriorTable) -> None:
@@ -22,14 +21,6 @@ def warn_of_grouped_samples(arguments: Any, table: PriorTable) -> None:
     """
     if table.population_count == 0 or not table.header.attributes:
         return
-    for name in (GROUPED, "group_by_modality_length"):
-        if getattr(arguments, name, False) or getattr(arguments, "train_sampling_strategy", None) == name:
-            warnings.warn(grouping_message(name), stacklevel=3)
-
-
-def grouping_message(name: str) -> str:
-    """What is wrong with a grouped sampler, and the fix."""
-    return (
-        f"{name}: batches of one length are mostly of one modality, so most steps leave populations of the prior "
-        "empty and do not shape them; leave it out, or pack sequences instead"
-    )
+    name = grouping(lambda name: getattr(arguments, name, None))
+    if name is not None:
+        warnings.warn(grouping_message(name), stacklevel=3)

@@ -279,3 +279,15 @@ def test_one_population_of_equal_logits_beside_another_is_warned_of() -> None:
         shaper.tokens(modality=codes),
     ):
         model(flat_NH.requires_grad_())
+
+
+def test_a_compiled_model_is_shaped_as_it_is() -> None:
+    norms = []
+    for compiled in (False, True):
+        model, shaper = attached()
+        run_as = torch.compile(model, backend="eager") if compiled else model
+        with shaper.tokens(modality=torch.tensor([[0] * 6 + [1] * 6])):
+            run_as(hidden())["loss"].backward()
+        assert shaper.statistics().tokens.sum() == 12 * LAYERS
+        norms.append([arrival.gradient_norm for arrival in shaper.arrivals()])
+    assert norms[0] == norms[1]

@@ -167,3 +167,20 @@ def test_a_router_whose_choice_cannot_be_changed_is_named() -> None:
     regularizers = attach_regularizers(model, [DeepseekBias()])
     with pytest.raises(AttachError, match="PhimoeTopKRouter cannot be changed"), regularizers.tokens():
         model(**batch(1, padding=0))
+
+
+@pytest.mark.parametrize("family", ["upcycled", "mixtral"])
+def test_a_saved_models_bias_is_removed(family: str, tmp_path: Path) -> None:
+    model, data = tiny(family), batch(1)
+    before = chosen(model, data)
+    attach_regularizers(model, [DeepseekBias()]).detach()
+    for bias_K in map(bias_of, find_routers(model)):
+        bias_K.copy_(torch.arange(EXPERTS))
+    assert not torch.equal(chosen(model, data)[0], before[0])
+    model.save_pretrained(tmp_path / "biased")
+    loaded = load_model(tmp_path / "biased")
+    remove_selection_bias(loaded)
+    loaded.save_pretrained(tmp_path / "plain")
+    for plain in (loaded, load_model(tmp_path / "plain")):
+        assert all(torch.equal(chosen(plain, data)[layer], indices) for layer, indices in before.items())
+        assert not any("selection_bias" in name for name in plain.state_dict())

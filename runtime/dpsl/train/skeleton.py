@@ -10,6 +10,7 @@ from torch import nn
 
 from dpsl.errors import ModelError
 from dpsl.train.compose import composed_skeleton
+from dpsl.train.compose.configuration import ROWS
 from dpsl.train.compose.places import IMAGE_PROCESSOR, TOKENIZER, WEIGHTS, has_any, local_folder
 from dpsl.train.compose.processor import IMAGE_TOKEN
 from dpsl.train.models import class_and_config
@@ -60,6 +61,10 @@ def absent_parts(plan: TrainingPlan) -> list[str]:
         if missing:
             where = "" if Path(source).is_absolute() else ", from the hub"
             lines.append(f"{source}: {' and '.join(missing)}{where}")
+            if "tokenizer" in missing:
+                lines.append(
+                    f"  (without it the vocabulary counts as full, and as {ROWS} rows larger for {IMAGE_TOKEN})"
+                )
     return lines
 
 

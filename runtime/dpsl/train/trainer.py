@@ -69,8 +69,9 @@ class StageTrainer(ShapingMixin, Trainer):  # type: ignore[misc]
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """Transformers' optimizer, with the routers in a group of their own where they have their own rate."""
-        optimizer: torch.optim.Optimizer = super().create_optimizer(model)
-        if isinstance(optimizer, DummyOptim):
+        created: Any = super().create_optimizer(model)
+        optimizer: torch.optim.Optimizer = created
+        if isinstance(created, DummyOptim):
             return optimizer  # DeepSpeed makes its own, as its configuration says
         if self._router_learning_rate is not None:
             own = [

@@ -122,11 +122,14 @@ def load_records(
 
 
 def kept_indices(records: int, fraction: float) -> Sequence[int]:
-    """Which records of a file a fraction keeps, in its order: the same ones whenever it is asked, and at least one."""
-    if fraction == 1 or records == 0:
-        return range(records)
-    kept = max(round(fraction * records), 1)
-    return sorted(random.Random(0).sample(range(records), kept))
+    """Which records of a file a fraction keeps, in its order: the same ones whenever it is asked."""
+    kept = kept_count(records, fraction)
+    return range(records) if kept == records else sorted(random.Random(0).sample(range(records), kept))
+
+
+def kept_count(records: int, fraction: float) -> int:
+    """How many records of a file a fraction keeps: at least one."""
+    return max(round(fraction * records), min(records, 1))
 
 
 class _UnusableError(Exception):

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from dpsl.errors import DpslError
 from dpsl.tokens.members import MODALITY, modality_codes
-from dpsl.train.data.records import kept_indices
+from dpsl.train.data.records import kept_count
 from dpsl.train.data.token_classes import missing_member, record_codes
 from priorlang.table.prior_table import UNSHAPED, PriorTable
 from priorlang.training.plan import DataSource, StagePlan
@@ -106,7 +106,7 @@ def _kept(stage: StagePlan, source: DataSource) -> tuple[int, float]:
             "add `expected: {records: …}`, or bring the model's parts to this machine",
         )
     images = expected.records if expected.images is None else expected.images
-    return len(kept_indices(expected.records, source.fraction)), images * source.fraction
+    return kept_count(expected.records, source.fraction), images * source.fraction
 
 
 def _classes(stage: StagePlan, source: DataSource, table: PriorTable) -> tuple[int, int]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from html import escape
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -120,6 +120,17 @@ def evenly_spaced(count: int, at_most: int) -> list[int]:
     if at_most == 1:
         return [0]
     return sorted({round(place * (count - 1) / (at_most - 1)) for place in range(at_most)})
+
+
+def label_width(names: Iterable[str], size: float = 8.0) -> float:
+    """The part of a figure's width that row names need to the left of a panel, with the gap to it."""
+    letters = max((len(name) for name in names), default=0)
+    return (0.6 * size * letters + 12) / (72 * WIDTH)
+
+
+def shortened(name: str, letters: int) -> str:
+    """A name that fits, with `…` where its end is missing."""
+    return name if len(name) <= letters else name[: letters - 1] + "…"
 
 
 def bare(axes: Axes) -> None:

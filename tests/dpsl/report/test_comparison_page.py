@@ -41,6 +41,9 @@ def test_it_says_first_what_misses_zero_in_either_direction(html: str) -> None:
         in text
     )
     assert "routing.load_cov: of 2 intervals, 1 miss zero: below sparse (better): dpsl." in text
+    assert (
+        "These are 6 intervals: where nothing differed at all, about 0.3 would miss zero by chance." in text
+    )
     assert "spread: no 95% interval of a difference to sparse misses zero (2 compared)." in text
 
 

@@ -11,10 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dpsl.report.comparison.read import GridRecord, VariantRecord
+from dpsl.report.figures.scores import axis_end
 from dpsl.report.read import RunRecord, StageRecord, number
 from dpsl.report.routing import coefficient_of_variation, layer_load
 from priorlang.routing.samples import mean_similarity
-from priorlang.routing.statistics import group_alpha
+from priorlang.routing.statistics import group_alpha, score_quantile
+
+BARS = 40
+"""Intervals of p in a panel."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,6 +115,17 @@ def scored_layer(grid: GridRecord) -> int | None:
     """The decoder layer whose scores are drawn, three quarters of the way up as in the paper; None without any."""
     layers = [s.routing.layer.tolist() for v in grid.variants for s in _stages(v) if s.routing is not None]
     return layers[0][min(len(layers[0]) * 3 // 4, len(layers[0]) - 1)] if layers and layers[0] else None
+
+
+def score_edges(grid: GridRecord, layer: int) -> NDArray[np.float64]:
+    """Edges of intervals of p, from 0 to beyond 99.5 % of every variant's scores in a layer."""
+    ends = [
+        float(np.nanmax(score_quantile(routing, 0.995)[groups]))
+        for variant in grid.variants
+        for stage in _stages(variant)
+        if (routing := stage.routing) is not None and routing.tokens[groups := routing.groups_of(layer)].sum()
+    ]
+    return np.linspace(0.0, axis_end(max(ends, default=1.0)), BARS + 1)
 
 
 def scores_in_layer(grid: GridRecord, layer: int, edges: NDArray[np.float64]) -> list[LayerScores]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from dpsl.report.comparison.numbers import (
     learning_curves,
     load_by_layer,
+    score_edges,
     scored_layer,
     scores_in_layer,
 )
@@ -16,11 +15,10 @@ from dpsl.report.figures.by_layer import by_layer_figure
 from dpsl.report.figures.compared_scores import MOST_EXPERTS, compared_scores_figure
 from dpsl.report.figures.forest import ForestRow, forest_figure
 from dpsl.report.figures.learning import learning_figure
-from priorlang.grid.digits import decimals, summary_text
+from priorlang.grid.digits import WINS, decimals, summary_text
 from priorlang.grid.paired import Paired
 from priorlang.pages.html import MISSING, Markup, bullets, element, figure, folded, joined, section, table
 
-_EDGES = np.linspace(0.0, 1.0, 41)
 _FOREST = (
     "Diamonds are means of the differences, bars the {confidence:.0%} intervals of Student's t, small circles single seeds. Blue bars miss "
     "zero, grey ones do not. Rows are in the order of the grid file. An arrow means that the interval goes on beyond the axis."
@@ -57,7 +55,8 @@ def routing_part(grid: GridRecord) -> Markup | None:
     covs, layer = load_by_layer(grid), scored_layer(grid)
     if not covs or layer is None:
         return None
-    scores = scores_in_layer(grid, layer, _EDGES)
+    edges = score_edges(grid, layer)
+    scores = scores_in_layer(grid, layer, edges)
     seen = {cov.variant for cov in covs}
     unmeasured = [variant.name for variant in grid.variants if variant.runs and variant.name not in seen]
     experts = scores[0].density_SKE.shape[1]
@@ -79,7 +78,7 @@ def routing_part(grid: GridRecord) -> Markup | None:
             by_layer_table(covs, "Load CoV, mean ± standard deviation over seeds."),
         ),
         figure(
-            compared_scores_figure(scores, _EDGES, layer, "compared-scores"),
+            compared_scores_figure(scores, edges, layer, "compared-scores"),
             f"Density of the routing score p of each expert in layer {layer}, over all tokens: filled the mean over seeds, thin lines single seeds. "
             "The solid line is what the prior asks for, the Beta marginals of the tokens' populations, where it shaped the stage. The upright line is "
             f"1/K. All panels share both scales; a higher peak is cut off and named.{capped}",
@@ -165,7 +164,7 @@ def _difference(grid: GridRecord, metric: MetricRecord, place: int) -> Markup | 
     digits = decimals([row.found.se or abs(row.found.mean) for row in rows])
     cells = [[row.variant, *_difference_cells(row.found, digits)] for row in rows]
     header = ["variant", "n", "difference ± SE", f"{grid.confidence:.0%} interval", "wins"]
-    caption = _FOREST.format(confidence=grid.confidence) + (
+    caption = f"{metric.title}: {WINS[metric.better]}." + (
         f" No value: {', '.join(absent)}." if absent else ""
     )
     return joined(

@@ -15,6 +15,7 @@ from dpsl.report.figures.simplex import (
     simplex_figure,
     triple_of,
 )
+from priorlang.pages.figure import shortened
 from priorlang.pages.html import MISSING, Markup, element, figure, folded, table
 
 _COLUMNS = 4
@@ -72,7 +73,7 @@ def _simplex(grid: GridRecord, layer: int) -> Markup | None:
             continue
         experts = p_NK.shape[1]
         points_N3 = on_triple(p_NK, triple_of(experts))
-        panels.append(Triangle(variant.name, points_N3=points_N3))
+        panels.append(Triangle(shortened(variant.name, 26), points_N3=points_N3))
         spread = float(points_N3.std(0).mean()) if len(points_N3) else float("nan")
         said.append(f"{variant.name}: standard deviation {spread:.2f}.")
     triple = triple_of(experts)

@@ -22,6 +22,7 @@ def findings(grid: GridRecord) -> list[str]:
     """One sentence for each compared metric, and one for each variant that has cells missing."""
     return [
         *(sentence for metric in grid.metrics if metric.paired and (sentence := _metric(grid, metric))),
+        *_chance(grid),
         *_missing(grid),
     ]
 
@@ -48,6 +49,20 @@ def _metric(grid: GridRecord, metric: MetricRecord) -> str:
     return (
         f"{metric.title}: of {len(known)} intervals, {len(above) + len(below)} miss zero: {'; '.join(parts)}."
     )
+
+
+def _chance(grid: GridRecord) -> list[str]:
+    paired = [metric.name for metric in grid.metrics if metric.paired]
+    found = [
+        difference
+        for variant in grid.variants
+        for name in paired
+        if (difference := variant.difference.get(name))
+    ]
+    count = sum(difference.low is not None for difference in found)
+    expected = count * (1 - grid.confidence)
+    told = f"These are {count} intervals: where nothing differed at all, about {expected:.1f} would miss zero by chance."
+    return [told] if count > 1 else []
 
 
 def _missing(grid: GridRecord) -> list[str]:

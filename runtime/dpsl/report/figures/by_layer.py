@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from dpsl.report.comparison.numbers import ByLayer
-from priorlang.pages.figure import FAINT, INK, draw, evenly_spaced
+from priorlang.pages.figure import FAINT, INK, draw, label_width, shortened
 from priorlang.pages.heat import ramp
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 _ROW = 0.24
 _MOST_NUMBERS = 12
 """Layers up to which cells carry their numbers."""
-_LABELS = 0.27
 _LETTERS = 30
 
 
@@ -42,10 +42,12 @@ def by_layer_figure(
     if full is None:
         full = float(np.nanmax(mean_VL)) if np.isfinite(mean_VL).any() else 1.0
     shades_VL = ramp(mean_VL / max(full, 1e-12))
+    names = [shortened(row.variant, _LETTERS) for row in found]
+    left = label_width(names, 7.0)
     height = 0.5 + _ROW * len(found)
 
     def paint(figure: Figure) -> None:
-        axes = figure.add_axes((_LABELS, 0.42 / height, 0.98 - _LABELS, _ROW * len(found) / height))
+        axes = figure.add_axes((left, 0.42 / height, 0.98 - left, _ROW * len(found) / height))
         axes.imshow(shades_VL, aspect="auto", interpolation="none")
         if len(layers) <= _MOST_NUMBERS:
             for variant, layer in np.argwhere(np.isfinite(mean_VL)):
@@ -54,12 +56,8 @@ def by_layer_figure(
         for spine in axes.spines.values():
             spine.set_visible(False)
         axes.tick_params(length=0)
-        shown = evenly_spaced(len(layers), 16)
+        shown = range(0, len(layers), math.ceil(len(layers) / _MOST_NUMBERS))
         axes.set_xticks(shown, [str(layers[place]) for place in shown])
-        names = [
-            row.variant if len(row.variant) <= _LETTERS else row.variant[: _LETTERS - 1] + "…"
-            for row in found
-        ]
         axes.set_yticks(range(len(found)), names, color=INK)
         axes.set_xlabel("decoder layer", color=FAINT)
 

@@ -10,7 +10,17 @@ from numpy.typing import NDArray
 
 from dpsl.report.comparison.numbers import LayerScores
 from dpsl.report.figures.scores import beta_density
-from priorlang.pages.figure import FAINT, GRID, INK, bare, draw, evenly_spaced, expert_colours
+from priorlang.pages.figure import (
+    FAINT,
+    GRID,
+    INK,
+    bare,
+    draw,
+    evenly_spaced,
+    expert_colours,
+    label_width,
+    shortened,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,7 +28,6 @@ if TYPE_CHECKING:
 
 MOST_EXPERTS = 4
 _ROW = 0.5
-_LABELS = 0.2
 _LETTERS = 22
 
 
@@ -31,15 +40,17 @@ def compared_scores_figure(
     experts = found[0].density_SKE.shape[1]
     shown = evenly_spaced(experts, MOST_EXPERTS)
     ceiling = _ceiling(found, shown)
+    names = [shortened(scores.variant, _LETTERS) for scores in found]
+    left = label_width(names, 7.5)
     height = 0.72 + _ROW * len(found)
     colours = expert_colours(experts)
 
     def paint(figure: Figure) -> None:
-        slot = (0.98 - _LABELS) / len(shown)
+        slot = (0.98 - left) / len(shown)
         for row, scores in enumerate(found):
             low = (0.46 + _ROW * (len(found) - 1 - row)) / height
             for column, expert in enumerate(shown):
-                axes = figure.add_axes((_LABELS + slot * column, low, slot * 0.93, 0.82 * _ROW / height))
+                axes = figure.add_axes((left + slot * column, low, slot * 0.93, 0.82 * _ROW / height))
                 _panel(axes, scores, expert, edges, colours[expert], ceiling)
                 axes.axvline(1 / experts, color=GRID, linewidth=1.0, zorder=0)
                 last = row == len(found) - 1
@@ -54,12 +65,10 @@ def compared_scores_figure(
                 if row == 0:
                     axes.set_title(f"expert {expert}", color=colours[expert], fontweight="bold", pad=8)
                 if column == 0:
-                    label = scores.variant
-                    label = label if len(label) <= _LETTERS else label[: _LETTERS - 1] + "…"
                     axes.text(
                         -0.06,
                         0.4,
-                        label,
+                        names[row],
                         transform=axes.transAxes,
                         ha="right",
                         va="center",

@@ -8,7 +8,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from priorlang.grid.paired import Paired
-from priorlang.pages.figure import ABOVE, FAINT, INK, draw
+from priorlang.pages.figure import ABOVE, FAINT, INK, draw, label_width, shortened
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
 _ROW = 0.21
 _BELOW, _ABOVE = 0.46, 0.12
-_LABELS = 0.27
-"""Of the width, for names of variants."""
 _CUT = 4.0
 """Intervals beyond so many times the middle one's reach are cut off, and end in an arrow."""
 _LETTERS = 30
@@ -48,16 +46,17 @@ def forest_figure(
         return None
     height = _BELOW + _ROW * len(rows) + _ABOVE
     low, high = _ends(rows)
+    names = [shortened(row.variant, _LETTERS) for row in rows]
+    left = label_width(names, 7.0)
 
     def paint(figure: Figure) -> None:
-        axes = figure.add_axes((_LABELS, _BELOW / height, 0.98 - _LABELS, _ROW * len(rows) / height))
+        axes = figure.add_axes((left, _BELOW / height, 0.98 - left, _ROW * len(rows) / height))
         axes.axvline(0, color=FAINT, linewidth=1.0, zorder=0)
         for place, row in enumerate(rows):
             _row(axes, len(rows) - 1 - place, row, low, high)
         axes.set_xlim(low - 0.03 * (high - low), high + 0.03 * (high - low))
         axes.set_ylim(-0.6, len(rows) - 0.4)
-        names = [_short(row.variant) for row in reversed(rows)]
-        axes.set_yticks(range(len(rows)), names, color=INK)
+        axes.set_yticks(range(len(rows)), names[::-1], color=INK)
         axes.tick_params(axis="y", length=0)
         axes.locator_params(axis="x", nbins=7)
         axes.xaxis.set_major_formatter(lambda value, _: signed(value))
@@ -129,7 +128,3 @@ def _ends(rows: Sequence[ForestRow]) -> tuple[float, float]:
 
 def _way(better: str | None) -> str:
     return {"higher": "   (right is better →)", "lower": "   (← left is better)"}.get(better or "", "")
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= _LETTERS else name[: _LETTERS - 1] + "…"

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from dpsl.report.comparison.numbers import Curve
 from dpsl.report.figures.training import plain_logarithms
-from priorlang.pages.figure import ABOVE, FAINT, INK, draw
+from priorlang.pages.figure import ABOVE, FAINT, INK, draw, shortened
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -61,7 +61,7 @@ def learning_figure(curves: Mapping[str, Sequence[Curve]], reference: str, name:
                 axes.set_xlabel("optimizer step")
             if column == 0:
                 axes.set_ylabel("loss (log)" if logarithmic else "loss")
-            label = variant if len(variant) <= _LETTERS else variant[: _LETTERS - 1] + "…"
+            label = shortened(variant, _LETTERS)
             axes.text(0, 1.03, label, transform=axes.transAxes, fontweight="bold", va="bottom", color=INK)
 
     return draw(

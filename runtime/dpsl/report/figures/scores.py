@@ -95,11 +95,15 @@ def _reach(statistics: RoutingStatistics, groups: Sequence[GroupRouting], choice
         alpha = groups[group].alpha
         if alpha is not None:
             ends.append(float(np.max(betaincinv(alpha, alpha.sum() - alpha, 0.995))))
-    end = max(ends)
-    if end > 0.6:
+    return axis_end(max(ends))
+
+
+def axis_end(highest: float) -> float:
+    """A round number just above what has to be seen; 1 if that is near."""
+    if highest > 0.6:
         return 1.0
-    step = 10.0 ** math.floor(math.log10(end)) / 2
-    return math.ceil(end / step) * step
+    step = 10.0 ** math.floor(math.log10(highest)) / 2
+    return math.ceil(highest / step) * step
 
 
 def _ceiling(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,16 +85,7 @@ def simplex_figure(
                 box = (left + slot * column + 0.18, low, side, side * _TALL)
                 axes = figure.add_axes(_inches(box, height))
                 _triangle(axes, panel, [(f"{expert}", colours[expert]) for expert in triple])
-                axes.text(
-                    0.5,
-                    _TALL + 0.13,
-                    panel.heading,
-                    ha="center",
-                    va="bottom",
-                    color=INK,
-                    fontweight="bold",
-                    fontsize=7.5,
-                )
+                _beside(axes, panel.heading, (0.5, _TALL), (0, 13), "center", "bottom", INK, 7.5)
             if label:
                 figure.text(
                     0.0, (low + 0.5 * side * _TALL) / height, label, ha="left", va="center", fontweight="bold"
@@ -144,22 +135,27 @@ def _triangle(axes: Axes, panel: Triangle, corners: Sequence[tuple[str, str]]) -
         axes.text(0.5, 0.3, "no tokens", ha="center", va="center", color=FAINT, fontsize=7)
     middle = _CORNERS.mean(0)
     axes.plot(*middle, "+", color=INK, markersize=5, markeredgewidth=0.8)
-    for (text, colour), (x, y), (dx, dy, across) in zip(
-        corners,
-        _CORNERS,
-        ((-0.02, -0.03, "right"), (0.02, -0.03, "left"), (0.0, 0.02, "center")),
-        strict=True,
-    ):
-        axes.text(
-            x + dx,
-            y + dy,
-            text,
-            ha=across,
-            va="bottom" if y else "top",
-            color=colour,
-            fontsize=7,
-            fontweight="bold",
-        )
+    left, right, top = corners
+    _beside(axes, left[0], (0.0, 0.0), (-2, -2), "right", "top", left[1], 7.0)
+    _beside(axes, right[0], (1.0, 0.0), (2, -2), "left", "top", right[1], 7.0)
+    _beside(axes, top[0], (0.5, _TALL), (0, 2), "center", "bottom", top[1], 7.0)
+
+
+def _beside(
+    axes: Axes,
+    text: str,
+    corner: tuple[float, float],
+    points: tuple[int, int],
+    across: Literal["left", "center", "right"],
+    along: Literal["top", "bottom"],
+    colour: str,
+    size: float,
+) -> None:
+    """Words so many points away from a place of the triangle."""
+    axes.annotate(
+        text, corner, points, textcoords="offset points", ha=across, va=along, color=colour, fontsize=size,
+        fontweight="bold", annotation_clip=False,
+    )  # fmt: skip
 
 
 def _density(alpha_3: NDArray[np.float64]) -> NDArray[np.uint8]:

@@ -181,8 +181,8 @@ def remove_selection_bias(model: nn.Module) -> None:
 
 
 def _saved(model: nn.Module) -> nn.Module:
-    """The part of a model that `save_pretrained` saves."""
-    return next((module for module in model.modules() if hasattr(module, "save_pretrained")), model)
+    """The part of a model that `save_pretrained` saves: engines around it lend its methods, but not its config."""
+    return next((module for module in model.modules() if hasattr(type(module), "save_pretrained")), model)
 
 
 def _saved_biases(folder: str) -> dict[int, Tensor]:

@@ -184,3 +184,26 @@ def test_a_saved_models_bias_is_removed(family: str, tmp_path: Path) -> None:
     for plain in (loaded, load_model(tmp_path / "plain")):
         assert all(torch.equal(chosen(plain, data)[layer], indices) for layer, indices in before.items())
         assert not any("selection_bias" in name for name in plain.state_dict())
+
+
+class Engine(nn.Module):
+    """As DeepSpeed's: it lends the methods of the model within, and has a config of its own."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.module = model
+        self.config = {"zero_optimization": {"stage": 2}}
+
+    def __getattr__(self, name: str) -> object:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(super().__getattr__("module"), name)
+
+
+def test_an_engine_around_the_model() -> None:
+    model = tiny("mixtral")
+    attach_regularizers(Engine(model), [DeepseekBias()])
+    assert model.config.selection_bias == [0, 1]
+    remove_selection_bias(Engine(model))
+    assert not hasattr(model.config, "selection_bias")

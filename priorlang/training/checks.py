@@ -35,6 +35,9 @@ def check_plan(
     yield from _model(plan, tree)
     if plan.composed is not None:
         yield from _parts(plan.composed, tree, allow_absent)
+        if plan.processor is not None:
+            message = "a model from parts has their tokenizer and image processor: leave `processor` out"
+            yield _error("invalid-value", message, tree, ("processor",))
     yield from _stage_names(plan, tree)
     yield from check_lineage(plan, tree)
     for index, stage in enumerate(plan.stages):

@@ -30,7 +30,7 @@ from dpsl.train.forecast import (
 from dpsl.train.forecast.tokens import absent_sources
 from dpsl.train.models import load_processor, vision_tower
 from dpsl.train.parts import router_parameters, train_only
-from dpsl.train.skeleton import absent_parts, skeleton
+from dpsl.train.skeleton import Absent, absent_parts, skeleton
 from dpsl.train.stage_data import IMAGE_LABELS, DataRoom
 from dpsl.upcycle.decoder import dense_ffns
 from dpsl.upcycle.ffn import width_of
@@ -40,6 +40,7 @@ from dpsl.upcycle.router_copies import copied_routers
 from priorlang.table.prior_table import PriorTable
 from priorlang.training.lineage import origin_of
 from priorlang.training.plan import StagePlan, TrainingPlan
+from priorlang.training.upcycle import UpcyclePlan as UpcycleSettings
 
 
 @dataclass(frozen=True)
@@ -77,34 +78,34 @@ def preflight(
     Raises:
         DpslError: the first thing that would stop training.
     """
-    parts = absent_parts(plan) if allow_absent else []
-    processor = None if parts else load_processor(plan)
+    parts = absent_parts(plan) if allow_absent else Absent()
+    processor = None if parts.processor else load_processor(plan)
     room = None if processor is None else DataRoom(processor, verify_images=True)
     initial = skeleton(plan, processor, allow_absent=allow_absent)
     skeletons: dict[str, nn.Module] = {}
     forecasts = []
     for index, stage in enumerate(plan.stages):
         origin = origin_of(plan, index)
-        model = copy.deepcopy(skeletons[origin.name] if origin is not None else initial)
-        skeletons[stage.name] = model
+        model = skeletons[origin.name] if origin is not None else initial
         table = tables[stage.prior] if stage.prior is not None and stage.moe else None
-        if stage.moe:
-            _grow_skeleton(model, stage)
+        if stage.moe and stage.upcycle is not None and not router_parameters(model):
+            model = copy.deepcopy(model)
+            _grow_skeleton(model, stage.upcycle)
+        skeletons[stage.name] = model
         if table is not None:
             match_routers(model, find_routers(model), table)
         learning = _learning(model, stage)
         data = _data(stage, table, room, model)
         forecasts.append(_forecast(stage, model, learning, data, table, processes, scratch))
     sources = [str(source.path) for source in absent_sources(plan.stages)] if allow_absent else []
-    return Preflight(tuple(forecasts), room, (*parts, *sources))
+    return Preflight(tuple(forecasts), room, (*parts.lines, *sources))
 
 
-def _grow_skeleton(model: nn.Module, stage: StagePlan) -> None:
-    if stage.upcycle is None or router_parameters(model):
-        return
+def _grow_skeleton(model: nn.Module, upcycle: UpcycleSettings) -> None:
+    """Put the blocks in place that the upcycler would fill."""
     ffns = dense_ffns(model)
     widths = {index: width_of(ffn) for index, ffn in ffns.items()}
-    plan = resolved(UpcyclePlan(**stage.upcycle.model_dump()), widths)
+    plan = resolved(UpcyclePlan(**upcycle.model_dump()), widths)
     if plan.router_from is not None:
         copied_routers(plan.router_from, plan, ffns)
     put_blocks(model, plan.to_config())

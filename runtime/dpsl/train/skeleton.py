@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -47,25 +48,40 @@ def skeleton(plan: TrainingPlan, processor: Any | None, *, allow_absent: bool = 
     return model
 
 
-def absent_parts(plan: TrainingPlan) -> list[str]:
-    """What of a composed model is not on this machine, in words."""
+@dataclass(frozen=True)
+class Absent:
+    """What of a composed model is not on this machine.
+
+    Attributes:
+        lines: in words.
+        processor: whether it cannot be put together.
+    """
+
+    lines: tuple[str, ...] = ()
+    processor: bool = False
+
+
+def absent_parts(plan: TrainingPlan) -> Absent:
+    """What a dry run goes without; nothing where the plan has no `configs` to go by instead."""
     composed = plan.composed
     if composed is None or composed.configs is None:
-        return []
+        return Absent()
     text = {"weights": WEIGHTS, "tokenizer": TOKENIZER}
     vision = {"weights": WEIGHTS, "image processor": IMAGE_PROCESSOR}
     lines = []
+    missing: list[str] = []
     for source, kinds in ((composed.language_model, text), (composed.vision_tower, vision)):
         folder = local_folder(source)
-        missing = [kind for kind, patterns in kinds.items() if not has_any(folder, patterns)]
-        if missing:
+        here = [kind for kind, patterns in kinds.items() if not has_any(folder, patterns)]
+        if here:
             where = "" if Path(source).is_absolute() else ", from the hub"
-            lines.append(f"{source}: {' and '.join(missing)}{where}")
-            if "tokenizer" in missing:
-                lines.append(
-                    f"  (without it the vocabulary counts as full, and as {ROWS} rows larger for {IMAGE_TOKEN})"
-                )
-    return lines
+            lines.append(f"{source}: {' and '.join(here)}{where}")
+        if "tokenizer" in here:
+            lines.append(
+                f"  (without it the vocabulary counts as full, and as {ROWS} rows larger for {IMAGE_TOKEN})"
+            )
+        missing += here
+    return Absent(tuple(lines), any(kind != "weights" for kind in missing))
 
 
 def _check_weights(*sources: str) -> None:

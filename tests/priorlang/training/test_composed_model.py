@@ -82,6 +82,7 @@ def test_a_real_run_needs_the_data(folder: Path) -> None:
         ("fraction: 0.5", "fraction: 1.5", "`fraction`"),
         ("records: 10", "record: 10", "did you mean `records`"),
         ("records: 10", "records: 0", "`records`"),
+        ("output_dir", "processor: a/b\noutput_dir", "leave `processor` out"),
         ("output_dir", "model_name_or_path: a/b\noutput_dir", "exclude each other"),
     ],
 )

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 import torch
+from tiny_parts import write_clip, write_text_model
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 import dpsl
 from dpsl.errors import ModelError
 from dpsl.train.compose import compose_model, compose_processor
 from priorlang.training.model_plan import ComposedPlan
-from tests.dpsl.train.compose.tiny_parts import write_clip, write_text_model
 
 FAMILIES = ("Qwen2", "Phi3", "Llama")
 

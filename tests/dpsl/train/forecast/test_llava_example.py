@@ -100,6 +100,8 @@ def test_what_is_printed(tmp_path: Path) -> None:
     plan, separator, estimate = result.output.partition("\nstage ")
     assert "language_model: meta-llama/Llama-3.2-1B" in plan
     text = (separator + estimate).lstrip("\n").replace(str(LLAVA), "examples/llava")
+    shown = (LLAVA / "README.md").read_text(encoding="utf-8").split("```")[1].strip()
+    assert shown in text, "README.md shows another estimate than is printed"
     golden = GOLDEN / "llama-3.2-1b.txt"
     if os.environ.get("PRIORLANG_GOLDEN") == "write":
         golden.write_text(text, encoding="utf-8")

@@ -98,7 +98,7 @@ def samples_of(
     experts = table.header.experts
     drawn = [generator.dirichlet(alpha if alpha is not None else [1.0] * experts, tokens) for alpha in alphas]
     apart_KK = np.abs(np.subtract.outer(np.arange(experts), np.arange(experts)))
-    alike_LKK = np.stack([(0.5 + 0.1 * place) ** apart_KK for place in range(len(table.layer))])
+    alike_LKK = np.stack([min(0.5 + 0.1 * place, 0.95) ** apart_KK for place in range(len(table.layer))])
     return RoutingSamples(
         np.repeat(np.arange(len(alphas), dtype=np.int32), tokens),
         np.concatenate(drawn).astype(np.float16),

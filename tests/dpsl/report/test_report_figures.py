@@ -12,12 +12,14 @@ import pytest
 from made_runs import follows, modality_prior, samples_of, write_run
 
 from dpsl.report.figures.forest import ForestRow, forest_figure
+from dpsl.report.figures.score_ranges import score_range_figure
 from dpsl.report.figures.similarity import similarity_figure
 from dpsl.report.figures.simplex import Triangle, on_triple, simplex_figure, triple_of
 from dpsl.report.parts.samples import samples_part
 from dpsl.report.read import StageRecord, read_run
 from dpsl.report.routing import measured_stages
 from priorlang.grid.paired import Paired, compare
+from priorlang.routing.statistics import score_quantile
 
 ALPHA = np.array([0.6, 1.4, 2.5, 0.9, 1.1])
 
@@ -106,6 +108,19 @@ def test_texts_do_not_lie_on_each_other(tmp_path: Path, experts: int, layers: in
             for other, left2, low2, right2, high2 in boxes[place + 1 :]:
                 apart = right <= left2 or right2 <= left or high <= low2 or high2 <= low
                 assert apart, (text, other)
+
+
+def test_ranges_of_many_experts_are_those_of_the_statistics(tmp_path: Path) -> None:
+    table = modality_prior(tmp_path, layers=1, experts=16)
+    routing = follows(table, tokens=4000)
+    stage = measured_stages([StageRecord("moe", table=table, routing=routing)])[0]
+    svg = score_range_figure(routing, stage.groups, [0, 1], "r")
+    assert svg is not None
+    median_GK = score_quantile(routing, 0.5)
+    for group in (0, 1):
+        lowest, highest = int(median_GK[group].argmin()), int(median_GK[group].argmax())
+        assert f"(expert {lowest}) to {median_GK[group, highest]:.3g} (expert {highest})." in svg
+    assert score_range_figure(routing, stage.groups, [], "r") is None
 
 
 def test_a_stage_without_samples_says_so(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dpsl.report.figures.load import MOST_KINDS, load_figure
+from dpsl.report.figures.score_ranges import score_range_figure
 from dpsl.report.figures.scores import MOST_KINDS as MOST_ROWS
 from dpsl.report.figures.scores import ScoreChoice, choose_panels, score_figure
 from dpsl.report.figures.training import routing_figure
@@ -83,9 +84,24 @@ def _stage_part(stage: MeasuredStage, place: int) -> Markup:
             element("h3", f"After {stage.name} ({experts_of(stage.record)})"),
             figure(loads, _load_caption(groups, stage.layer_loads.shape[1])),
             figure(scores, _score_caption(statistics, groups, choice)),
+            _ranges(statistics, groups, choice, place),
             samples_part(stage, place),
             folded(f"Every layer after {stage.name}", _every_layer(groups)),
         ]
+    )
+
+
+def _ranges(
+    statistics: RoutingStatistics, groups: tuple[GroupRouting, ...], choice: ScoreChoice, place: int
+) -> Markup | None:
+    """Every expert of the last layer drawn, where not all have panels."""
+    if len(choice.experts) == statistics.load.shape[1]:
+        return None
+    last = [group for group in choice.groups if groups[group].layer == choice.layers[-1]]
+    return figure(
+        score_range_figure(statistics, groups, last, f"ranges-{place}"),
+        f"Every expert of layer {choice.layers[-1]}: the blue bar reaches from the 10th to the 90th percentile of p, the tick is its median; the "
+        "wide grey bar is what the prior asks for. The thin line is 1/K.",
     )
 
 

@@ -78,6 +78,10 @@ def _memory(forecasts: Sequence[StageForecast], processes: int) -> Lines:
         rows.append([f.name, str(f.zero), *cells, size(f.memory.on_device), size(f.memory.off_device)])
     unknown = sorted({f.memory.unknown for f in forecasts if f.memory.unknown is not None})
     notes = ["Not counted: activations, communication buckets, what the allocator loses."]
+    largest = max(f.memory.loading for f in forecasts)
+    notes += [
+        f"Before a stage's first step each rank has its model in fp32 in host memory: at least {size(largest)} {name}."
+    ]
     notes += [f"Not counted: the states of {optimizer}, whose size is not known." for optimizer in unknown]
     return [*format_table(header, rows), *notes]
 

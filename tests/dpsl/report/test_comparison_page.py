@@ -12,6 +12,8 @@ from made_runs import follows, undecided
 
 from dpsl.errors import DpslError
 from dpsl.report import write_report
+from dpsl.report.comparison.parts import routing_part
+from dpsl.report.comparison.read import read_grid_folder
 
 THREE = {
     "sparse": even(0.5),
@@ -69,6 +71,18 @@ def test_every_figure_stands_alone_with_title_text_and_caption(html: str) -> Non
         for label in str(svg["aria-labelledby"]).split():
             assert label in ids
     assert not re.findall(r'(?:src|href)="(?!#|data:)', html)
+
+
+def test_routing_is_of_the_stage_that_a_metric_names(tmp_path: Path) -> None:
+    folder = write_grid(tmp_path / "grid", {"a": even(0.5, (0,))}, seeds=(0,))
+    results = folder / "results.json"
+    for name, heading in (("moe/routing.load_cov", "after moe"), ("dense/routing.load_cov", "")):
+        results.write_text(results.read_text().replace('"name": "routing.load_cov"', f'"name": "{name}"'))
+        grid = read_grid_folder(folder)
+        assert grid.routing_stage == name.partition("/")[0]
+        html = str(routing_part(grid))
+        assert (f"Routing of held-out tokens {heading}" in html) == bool(heading)
+        results.write_text(results.read_text().replace(f'"name": "{name}"', '"name": "routing.load_cov"'))
 
 
 def test_equal_folders_give_equal_bytes(tmp_path: Path) -> None:

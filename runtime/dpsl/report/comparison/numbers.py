@@ -1,4 +1,4 @@
-"""What a comparison draws, from the cells' runs: loads and scores of the last stage, losses over the steps."""
+"""What a comparison draws, from the cells' runs: loads and scores of a stage, losses over the steps."""
 
 from __future__ import annotations
 
@@ -66,17 +66,19 @@ class Curve:
     losses: NDArray[np.float64]
 
 
-def last_measured(run: RunRecord) -> StageRecord | None:
-    """The run's last stage, if its routing was measured."""
-    stage = run.stages[-1] if run.stages else None
-    return stage if stage is not None and stage.routing is not None else None
+def measured_stage(grid: GridRecord, run: RunRecord) -> StageRecord | None:
+    """The stage of a run whose routing the grid looks at, if it was measured."""
+    wanted = grid.routing_stage or (run.stages[-1].name if run.stages else "")
+    return next((s for s in run.stages if s.name == wanted and s.routing is not None), None)
 
 
 def load_by_layer(grid: GridRecord) -> list[ByLayer]:
-    """Of every variant whose routing was measured at the end."""
+    """Of every variant whose routing was measured."""
     found = []
     for variant in grid.variants:
-        loads = [(s.routing.layer.tolist(), layer_load(s.routing)) for s in _stages(variant) if s.routing]
+        loads = [
+            (s.routing.layer.tolist(), layer_load(s.routing)) for s in _stages(grid, variant) if s.routing
+        ]
         layers = loads[0][0] if loads else []
         rows = [[coefficient_of_variation(k) for k in load_LK] for own, load_LK in loads if own == layers]
         if rows:
@@ -85,10 +87,12 @@ def load_by_layer(grid: GridRecord) -> list[ByLayer]:
 
 
 def similarity_by_layer(grid: GridRecord) -> list[ByLayer]:
-    """The mean cosine between experts' outputs, of every variant whose experts were compared at the end."""
+    """The mean cosine between experts' outputs, of every variant whose experts were compared."""
     found = []
     for variant in grid.variants:
-        samples = [s.samples for s in _stages(variant) if s.samples is not None and len(s.samples.layer)]
+        samples = [
+            s.samples for s in _stages(grid, variant) if s.samples is not None and len(s.samples.layer)
+        ]
         layers = samples[0].layer.tolist() if samples else []
         rows = [[mean_similarity(of) for of in s.similarity] for s in samples if s.layer.tolist() == layers]
         if rows:
@@ -96,9 +100,11 @@ def similarity_by_layer(grid: GridRecord) -> list[ByLayer]:
     return found
 
 
-def sampled_tokens(variant: VariantRecord, layer: int, count: int) -> NDArray[np.float64] | None:
+def sampled_tokens(
+    grid: GridRecord, variant: VariantRecord, layer: int, count: int
+) -> NDArray[np.float64] | None:
     """[n, K], p of some tokens of a layer, of its first seed that kept any, groups in proportion to their tokens."""
-    for stage in _stages(variant):
+    for stage in _stages(grid, variant):
         samples, routing = stage.samples, stage.routing
         groups = routing.groups_of(layer) if routing is not None else np.array([], int)
         if samples is None or routing is None or not np.isin(samples.group, groups).any():
@@ -113,7 +119,9 @@ def sampled_tokens(variant: VariantRecord, layer: int, count: int) -> NDArray[np
 
 def scored_layer(grid: GridRecord) -> int | None:
     """The decoder layer whose scores are drawn, three quarters of the way up as in the paper; None without any."""
-    layers = [s.routing.layer.tolist() for v in grid.variants for s in _stages(v) if s.routing is not None]
+    layers = [
+        s.routing.layer.tolist() for v in grid.variants for s in _stages(grid, v) if s.routing is not None
+    ]
     return layers[0][min(len(layers[0]) * 3 // 4, len(layers[0]) - 1)] if layers and layers[0] else None
 
 
@@ -122,19 +130,19 @@ def score_edges(grid: GridRecord, layer: int) -> NDArray[np.float64]:
     ends = [
         float(np.nanmax(score_quantile(routing, 0.995)[groups]))
         for variant in grid.variants
-        for stage in _stages(variant)
+        for stage in _stages(grid, variant)
         if (routing := stage.routing) is not None and routing.tokens[groups := routing.groups_of(layer)].sum()
     ]
     return np.linspace(0.0, axis_end(max(ends, default=1.0)), BARS + 1)
 
 
 def scores_in_layer(grid: GridRecord, layer: int, edges: NDArray[np.float64]) -> list[LayerScores]:
-    """Of every variant whose routing was measured at the end and has that layer."""
+    """Of every variant whose routing was measured and has that layer."""
     found = []
     for variant in grid.variants:
         densities: list[NDArray[np.float64]] = []
         alphas: tuple[tuple[float, NDArray[np.float64]], ...] = ()
-        for stage in _stages(variant):
+        for stage in _stages(grid, variant):
             routing = stage.routing
             groups = routing.groups_of(layer) if routing is not None else np.array([], int)
             if routing is None or not routing.tokens[groups].sum():
@@ -177,8 +185,8 @@ def _curve(seed: int, run: RunRecord | None, once: Sequence[str]) -> Curve | Non
     return Curve(seed, steps, losses)
 
 
-def _stages(variant: VariantRecord) -> list[StageRecord]:
-    return [stage for run in variant.runs if (stage := last_measured(run)) is not None]
+def _stages(grid: GridRecord, variant: VariantRecord) -> list[StageRecord]:
+    return [stage for run in variant.runs if (stage := measured_stage(grid, run)) is not None]
 
 
 def _mean(values: Sequence[float]) -> float:

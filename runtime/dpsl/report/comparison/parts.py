@@ -51,7 +51,7 @@ def differences_part(grid: GridRecord) -> Markup | None:
 
 
 def routing_part(grid: GridRecord) -> Markup | None:
-    """Loads and scores of the variants whose routing was measured at the end; None where none was."""
+    """Loads and scores of the variants whose routing was measured; None where none was."""
     covs, layer = load_by_layer(grid), scored_layer(grid)
     if not covs or layer is None:
         return None
@@ -62,7 +62,7 @@ def routing_part(grid: GridRecord) -> Markup | None:
     experts = scores[0].density_SKE.shape[1]
     capped = f" Of {experts} experts, {MOST_EXPERTS} are shown." if experts > MOST_EXPERTS else ""
     return section(
-        "Routing of held-out tokens at the end",
+        f"Routing of held-out tokens after {grid.routing_stage or 'the last stage'}",
         element("p", f"Not measured: {', '.join(unmeasured)}.") if unmeasured else None,
         figure(
             by_layer_figure(

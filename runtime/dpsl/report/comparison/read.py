@@ -90,6 +90,12 @@ class GridRecord:
         """Every cell with the name of its variant."""
         return [(variant.name, cell) for variant in self.variants for cell in variant.cells]
 
+    @property
+    def routing_stage(self) -> str | None:
+        """The stage whose routing the first metric of routing is of; None: the last."""
+        named = [metric.name.rpartition("/")[0] for metric in self.metrics if "routing." in metric.name]
+        return named[0] if named and named[0] else None
+
     def count(self, state: str) -> int:
         """Cells in a state."""
         return sum(cell.state == state for _, cell in self.cells)

@@ -68,7 +68,7 @@ def by_layer_table(found: Sequence[ByLayer], caption: str) -> Markup | None:
 def _simplex(grid: GridRecord, layer: int) -> Markup | None:
     panels, said, experts = [], [], 0
     for variant in grid.variants:
-        p_NK = sampled_tokens(variant, layer, MOST_POINTS)
+        p_NK = sampled_tokens(grid, variant, layer, MOST_POINTS)
         if p_NK is None or (experts and p_NK.shape[1] != experts):
             continue
         experts = p_NK.shape[1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -102,8 +103,15 @@ class TokenSampler:
         inputs_NH = self._inputs[place].rows()
         if inputs_NH is None or self._experts > MOST_EXPERTS:
             return None
-        block = self._model.get_submodule(self._shaper.routers[place].name.rpartition(".")[0])
-        return similarity_of_experts(block, inputs_NH, self._experts)
+        router = self._shaper.routers[place]
+        block = self._model.get_submodule(router.name.rpartition(".")[0])
+        try:
+            return similarity_of_experts(block, inputs_NH, self._experts)
+        except (RuntimeError, TypeError, ValueError, IndexError) as error:
+            # Hours of training are not given up for a figure.
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            warnings.warn(f"{router.place}: its experts cannot be compared ({reason})", stacklevel=2)
+            return None
 
 
 @contextmanager

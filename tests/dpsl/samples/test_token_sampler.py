@@ -54,6 +54,25 @@ def test_nothing_is_drawn_without_a_shaper_or_without_tokens() -> None:
     shaper.detach()
 
 
+def test_experts_that_fail_cost_a_warning_and_no_run() -> None:
+    model = tiny("upcycled").eval()
+    shaper = attach(model, modality_table())
+    with sampling(model, shaper) as sampler, torch.no_grad(), shaper.tokens(modality=torch.zeros_like(IDS)):
+        model(input_ids=IDS)
+    assert sampler is not None
+    block = model.get_submodule(shaper.routers[1].name.rpartition(".")[0])
+    block.experts[0].register_forward_pre_hook(_refuse)  # type: ignore[index, union-attr]
+    with pytest.warns(UserWarning, match="layer 1 .* cannot be compared .no memory"):
+        samples = sampler.taken()
+    assert samples.layer.tolist() == [0]
+    assert len(samples.probability)
+    shaper.detach()
+
+
+def _refuse(*_arguments: object) -> None:
+    raise torch.OutOfMemoryError("no memory\nat all")
+
+
 class _Block(nn.Module):
     """Experts that are given multiples of one matrix."""
 

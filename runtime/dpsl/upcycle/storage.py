@@ -46,28 +46,28 @@ def load_model(folder: str | Path, **options: Any) -> nn.Module:
         )
     if name not in UPCYCLED and getattr(config, BIAS, None):
         return load_with_biases(model_class, str(folder), options)
-    if name not in UPCYCLED:
-        dense: nn.Module = model_class.from_pretrained(str(folder), **options)
-        return dense
-    UpcyclePlan.from_config(config.upcycled or {})
-    return _load_upcycled(model_class, str(folder), options)
+    if name in UPCYCLED:
+        UpcyclePlan.from_config(config.upcycled or {})
+    return _load_strictly(model_class, str(folder), options)
 
 
-def _load_upcycled(model_class: Any, folder: str, options: dict[str, Any]) -> nn.Module:
-    """Load strictly: where transformers fills in what is not there, an expert would be random."""
+def _load_strictly(model_class: Any, folder: str, options: dict[str, Any]) -> nn.Module:
+    """Refuse what transformers fills in with random weights: an expert, or the FFN of a folder that has experts."""
     try:
         model, loaded = model_class.from_pretrained(folder, output_loading_info=True, **options)
-    except RuntimeError:
+    except RuntimeError as error:
+        if "mismatch" not in str(error):
+            raise
         raise UpcycleError(
             folder,
             "the weights do not have the shapes that config.json states",
-            "save the upcycled model again",
+            "save the model again, or correct config.json",
         ) from None
     if loaded["missing_keys"]:
         raise UpcycleError(
             folder,
             f"no weights for {listing(sorted(loaded['missing_keys']), 3)}",
-            "save the upcycled model again",
+            "save the model again, or correct config.json",
         )
     whole: nn.Module = model
     return whole

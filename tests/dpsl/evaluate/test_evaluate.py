@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ import dpsl
 from dpsl.errors import EvaluationError
 from dpsl.evaluate import evaluate_model, evaluate_run, pending, require
 from dpsl.evaluate.lmms import _task_manager, cut, generation_options, scores_of
+from dpsl.evaluate.run import evaluate_pending
 from dpsl.evaluate.scores import Score
 from dpsl.train.run_folder import RunFolder, read_metrics, write_json
 from priorlang.cli.commands import cli
@@ -217,6 +219,39 @@ def test_a_stage_that_is_not_trained(run: Path) -> None:
         EvaluationError, match="stage finetune: it has no model yet; train it: `priorlang train --res"
     ):
         list(evaluate_run(run))
+
+
+def test_a_trained_run_is_evaluated_in_a_process_of_its_own(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No launcher's variable reaches it, a failure of it is told, and what is done is not done again."""
+    seen: list[tuple[list[str], set[str]]] = []
+
+    def ran(code: int) -> Any:
+        def pretend(
+            command: list[str], *, env: dict[str, str], check: bool
+        ) -> subprocess.CompletedProcess[str]:
+            assert not check
+            seen.append((command, set(env)))
+            return subprocess.CompletedProcess(command, code)
+
+        return pretend
+
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "TORCHELASTIC_RUN_ID"):
+        monkeypatch.setenv(name, "1")
+    monkeypatch.setattr("dpsl.evaluate.run.subprocess.run", ran(0))
+    evaluate_pending(run, quiet=True)
+    ((command, names),) = seen
+    assert command[1:] == ["-m", "priorlang", "evaluate", str(run), "--quiet"]
+    assert not names & {"RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "TORCHELASTIC_RUN_ID"}
+    monkeypatch.setattr("dpsl.evaluate.run.subprocess.run", ran(1))
+    with pytest.raises(
+        EvaluationError, match="the run is trained, its evaluation failed; mend it, then `priorlang eval"
+    ):
+        evaluate_pending(run)
+    list(evaluate_run(run))
+    evaluate_pending(run)
+    assert len(seen) == 2
 
 
 def invoke(*words: object) -> Result:

@@ -64,6 +64,19 @@ def test_a_dense_model_loads_as_it_is(tmp_path: Path) -> None:
     assert loaded.state_dict().keys() == model.state_dict().keys()
 
 
+@pytest.mark.parametrize("upcycled", [False, True])
+def test_no_weight_is_filled_in_at_random(tmp_path: Path, upcycled: bool) -> None:
+    model = MODELS["llama"]()
+    if upcycled:
+        dpsl.upcycle(model)
+    weights = {name: weight for name, weight in model.state_dict().items() if "layers.1.mlp" not in name}
+    model.save_pretrained(tmp_path, state_dict=weights)
+    with pytest.raises(
+        UpcycleError, match=r"no weights for model\.layers\.1\.mlp\..* and \d+ more|layers.1.mlp"
+    ):
+        dpsl.upcycle.load_model(tmp_path)
+
+
 def test_options_pass_through(tmp_path: Path) -> None:
     model = MODELS["llama"]()
     dpsl.upcycle(model)

@@ -148,6 +148,17 @@ def test_no_number_anywhere_and_nan_in_metrics_leave_gaps(tmp_path: Path) -> Non
     assert "b: last loss" in description(html, "learning")
 
 
+def test_a_value_that_is_no_number_is_named_and_not_drawn(tmp_path: Path) -> None:
+    broken = {0: {"eval_accuracy": float("nan"), "routing.load_cov": float("inf"), "spread": 0.5}}
+    folder = write_grid(
+        tmp_path / "grid", {"a": even(0.5, (0,)), "b": broken, "c": even(0.4, (0,))}, seeds=(0,)
+    )
+    html = page_of(folder)
+    assert "b:" not in description(html, "forest-0")
+    assert "c: -0.1" in description(html, "forest-0")
+    assert "eval_accuracy: higher wins. No value: b." in HtmlPage(html).text
+
+
 def test_many_experts_layers_and_variants_stay_legible(tmp_path: Path) -> None:
     values = {
         f"variant-with-a-rather-long-name-{place:02}": even(0.5 + 0.01 * place, (0,)) for place in range(4)

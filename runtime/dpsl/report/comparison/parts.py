@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from dpsl.report.comparison.numbers import (
     learning_curves,
     load_by_layer,
@@ -156,9 +158,12 @@ def _difference(grid: GridRecord, metric: MetricRecord, place: int) -> Markup | 
     rows = [
         ForestRow(variant.name, found, _by_seed(grid, variant, metric.name))
         for variant in grid.variants
-        if variant.name != grid.reference and (found := variant.difference.get(metric.name)) is not None
+        if variant.name != grid.reference
+        and (found := variant.difference.get(metric.name)) is not None
+        and math.isfinite(found.mean)
     ]
-    absent = [v.name for v in grid.variants if v.name != grid.reference and not v.difference.get(metric.name)]
+    drawn = {grid.reference, *(row.variant for row in rows)}
+    absent = [variant.name for variant in grid.variants if variant.name not in drawn]
     if not rows:
         return None
     digits = decimals([row.found.se or abs(row.found.mean) for row in rows])

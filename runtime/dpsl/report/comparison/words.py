@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from dpsl.report.comparison.read import DONE, FAILED, WAITING, GridRecord, MetricRecord
 
 
@@ -28,7 +30,11 @@ def findings(grid: GridRecord) -> list[str]:
 
 
 def _metric(grid: GridRecord, metric: MetricRecord) -> str:
-    found = [(v.name, d) for v in grid.variants if (d := v.difference.get(metric.name)) is not None]
+    found = [
+        (variant.name, difference)
+        for variant in grid.variants
+        if (difference := variant.difference.get(metric.name)) is not None and math.isfinite(difference.mean)
+    ]
     known = [(name, d.low, d.high) for name, d in found if d.low is not None and d.high is not None]
     if not found:
         return ""

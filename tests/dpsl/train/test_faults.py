@@ -45,12 +45,18 @@ def begin(file: Path, *options: object) -> subprocess.Popen[str]:
     process = subprocess.Popen(
         command(file, *options, "--set", "stages.shaped.max_steps=200"), env=environment(),
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        preexec_fn=hear_interrupts,
     )  # fmt: skip
     marker = file.parent / "run" / "stages" / "shaped" / "checkpoint-2" / "complete.json"
     while not marker.is_file():
         assert process.poll() is None, process.communicate()[1]
         time.sleep(0.02)
     return process
+
+
+def hear_interrupts() -> None:
+    """A shell's background jobs ignore interrupts, and what they start inherits that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def worker_of(run: Path) -> int:
@@ -70,7 +76,7 @@ def test_a_killed_rank(digits_data: Path, tmp_path: Path) -> None:
     file = write_training_file(tmp_path, digits_data, ONE_SHAPED_STAGE)
     process = begin(file, "--processes", 2)
     os.kill(worker_of(tmp_path / "run"), signal.SIGKILL)
-    _, said = process.communicate(timeout=120)
+    _, said = process.communicate(timeout=300)
     assert process.returncode == 2
     told_once(said, "of 2", "SIGKILL", f"--resume {tmp_path / 'run'}", "stage shaped after step")
 
@@ -79,7 +85,7 @@ def test_an_interrupt_and_a_prior_that_changed_since(digits_data: Path, tmp_path
     file = write_training_file(tmp_path, digits_data, ONE_SHAPED_STAGE)
     process = begin(file)
     os.killpg(process.pid, signal.SIGINT)
-    _, said = process.communicate(timeout=120)
+    _, said = process.communicate(timeout=300)
     assert process.returncode == 2
     told_once(said, f"--resume {tmp_path / 'run'}", "stage shaped after step")
     prior = file.parent / "digits.prior"

@@ -161,7 +161,14 @@ def test_trackers_get_every_layer_and_the_history_the_means(tmp_path: Path) -> N
     trainer.train()
     events = EventAccumulator(str(next(tmp_path.glob("runs/*"))))
     events.Reload()
-    names = ("loss", "dpsl", "load_cov", "layer.0.load_cov", "layer.1.top1_score", "modality.language.load_cov")
+    names = (
+        "loss",
+        "dpsl",
+        "load_cov",
+        "layer.0.load_cov",
+        "layer.1.top1_score",
+        "modality.language.load_cov",
+    )
     seen = {name: events.Scalars(f"train/{name}") for name in names}
     assert all([event.step for event in found] == [1] for found in seen.values())
     history = trainer.state.log_history[0]

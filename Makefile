@@ -37,7 +37,7 @@ types: install
 	$(BIN)/mypy
 
 unit: install $(VENV)/.interpreter
-	$(BIN)/pytest --numprocesses 2 --dist loadgroup
+	$(BIN)/pytest --numprocesses 2 --dist loadgroup --durations 15
 
 bench: install ## benchmarks: ratios against named peers
 	$(BIN)/python -m tests.benchmarks

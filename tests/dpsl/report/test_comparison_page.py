@@ -6,7 +6,6 @@ import re
 from pathlib import Path
 
 import pytest
-from html_page import HtmlPage
 from made_grids import even, write_grid
 from made_runs import follows, undecided
 
@@ -14,6 +13,7 @@ from dpsl.errors import DpslError
 from dpsl.report import write_report
 from dpsl.report.comparison.parts import routing_part
 from dpsl.report.comparison.read import read_grid_folder
+from tests.html_page import HtmlPage
 
 THREE = {
     "sparse": even(0.5),

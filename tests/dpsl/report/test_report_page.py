@@ -7,11 +7,11 @@ import re
 from pathlib import Path
 
 import pytest
-from html_page import HtmlPage
 from made_runs import compiled, follows, modality_prior, undecided, write_audit, write_run
 
 from dpsl.report import write_report
 from priorlang.pages.figure import evenly_spaced, expert_colours
+from tests.html_page import HtmlPage
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ from prior_programs import FILES, HEAD
 
 import priorlang.pages.figure
 from priorlang.cli.commands import cli
+from tests.html_page import HtmlPage
 
 PAPER = """priorlang 1
 model { layers = 4  experts = 3  top_k = 1 }
@@ -40,33 +40,6 @@ PRIORS = {
 }
 
 
-class _Page(HTMLParser):
-    """Checks that every tag is closed in order, and gathers tags and texts."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text = ""
-        self.feed(html)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag != "meta":
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
-
-
 def preview(folder: Path, text: str, *words: str, to: str = "out.html") -> Result:
     (folder / "a.prior").write_text(text, encoding="utf-8")
     result = CliRunner().invoke(cli, ["preview", str(folder / "a.prior"), "-o", str(folder / to), *words])
@@ -74,11 +47,11 @@ def preview(folder: Path, text: str, *words: str, to: str = "out.html") -> Resul
     return result
 
 
-def page_of(folder: Path, text: str, *words: str) -> tuple[str, _Page]:
+def page_of(folder: Path, text: str, *words: str) -> tuple[str, HtmlPage]:
     result = preview(folder, text, *words)
     assert (result.exit_code, result.stdout) == (0, f"{folder / 'out.html'}\n"), result.output
     html = (folder / "out.html").read_text(encoding="utf-8")
-    return html, _Page(html)
+    return html, HtmlPage(html)
 
 
 def test_the_page_stands_alone_and_says_what_it_draws(tmp_path: Path) -> None:

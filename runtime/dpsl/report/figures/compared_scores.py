@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dpsl.report.comparison.numbers import LayerScores
-from dpsl.report.figures.scores import beta_density
+from dpsl.report.figures.scores import beta_density, label_ends
 from priorlang.pages.figure import (
     FAINT,
     GRID,
@@ -54,12 +54,7 @@ def compared_scores_figure(
                 _panel(axes, scores, expert, edges, colours[expert], ceiling)
                 axes.axvline(1 / experts, color=GRID, linewidth=1.0, zorder=0)
                 last = row == len(found) - 1
-                ends = [edges[0], edges[-1]]
-                axes.set_xticks(ends, [f"{end:g}" for end in ends] if last else ["", ""])
-                first, final = axes.get_xticklabels()
-                first.set_horizontalalignment("left")
-                final.set_horizontalalignment("right")
-                axes.tick_params(length=2)
+                label_ends(axes, edges, said=last)
                 if last:
                     axes.set_xlabel("score p", color=FAINT, labelpad=-4)
                 if row == 0:

@@ -163,8 +163,13 @@ def _dress(axes: Axes, edges: NDArray[np.float64], ceiling: float, even: float, 
     axes.set_xlim(edges[0], edges[-1])
     axes.set_ylim(0, ceiling)
     axes.axvline(even, color=GRID, linewidth=1.0, zorder=0)
+    label_ends(axes, edges, said=last)
+
+
+def label_ends(axes: Axes, edges: NDArray[np.float64], *, said: bool) -> None:
+    """Ticks at both ends of the scores alone, with their numbers inside the panel's width or without."""
     ends = [edges[0], edges[-1]]
-    axes.set_xticks(ends, [f"{end:g}" for end in ends] if last else ["", ""])
+    axes.set_xticks(ends, [f"{end:g}" for end in ends] if said else ["", ""])
     first, final = axes.get_xticklabels()
     first.set_horizontalalignment("left")
     final.set_horizontalalignment("right")

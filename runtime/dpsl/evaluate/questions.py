@@ -25,7 +25,7 @@ def ask_questions(model: Path, asked: EvaluationPlan, held_out: tuple[Any, ...])
     Args:
         model: a folder with its processor.
         asked: `tasks` picks among the records' own, `limit` the first so many of each.
-        held_out: sources of a training file, with `path`, `images` and `attributes`.
+        held_out: sources of a training file.
 
     Raises:
         DpslError: the model or the data cannot be read, or there is no such task.
@@ -35,7 +35,7 @@ def ask_questions(model: Path, asked: EvaluationPlan, held_out: tuple[Any, ...])
     from dpsl.upcycle import load_model
 
     processor = AutoProcessor.from_pretrained(str(model))
-    sources = [DataSource(source.path, source.images, dict(source.attributes)) for source in held_out]
+    sources = [DataSource.planned(source) for source in held_out]
     records = _chosen(load_records(sources), asked)
     dataset = ConversationDataset(records, processor)
     tokenizer = getattr(processor, "tokenizer", processor)

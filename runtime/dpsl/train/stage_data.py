@@ -119,10 +119,7 @@ class DataRoom:
         prior = table.header.normal_form if table is not None else ""
         key = (str(max_length), prior, *(source.model_dump_json() for source in sources))
         if key not in self._known:
-            own = [
-                DataSource(source.path, source.images, dict(source.attributes), source.fraction)
-                for source in sources
-            ]
+            own = [DataSource.planned(source) for source in sources]
             records = load_records(own, table, verify_images=self._verify_images)
             self._known[key] = ConversationDataset(
                 records, self.processor, table=table, max_length=max_length

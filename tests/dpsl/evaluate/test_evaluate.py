@@ -180,6 +180,12 @@ def run(model: Path, digits_data: Path, tmp_path: Path) -> Path:
     return folder.path
 
 
+def test_half_of_the_held_out_records_is_asked(model: Path, run: Path, digits_data: Path) -> None:
+    half = DataSource(path=run.parent / "few.json", images=digits_data / "images", fraction=0.5)
+    evaluation = evaluate_model(model, EvaluationPlan(harness="questions"), (half,))
+    assert evaluation.scores[-1].samples == 3
+
+
 def test_a_run_does_what_its_file_asks_for_once(run: Path) -> None:
     assert [stage.name for stage, _ in pending(run)] == ["finetune"]
     ((name, evaluation),) = evaluate_run(run)

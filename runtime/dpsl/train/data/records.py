@@ -14,13 +14,14 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 from dpsl.errors import DataError, DataProblem
 from dpsl.train.data.images import image_problem
 from dpsl.train.data.json_list import kind, read_list
 from dpsl.train.data.token_classes import missing_member
 from priorlang.table.prior_table import PriorTable
+from priorlang.training import plan as training
 
 Complaint = tuple[str, str]
 """What is wrong, and the fix."""
@@ -56,6 +57,11 @@ class DataSource:
     images: Path | None = None
     attributes: Mapping[str, str] = field(default_factory=dict)
     fraction: float = 1.0
+
+    @classmethod
+    def planned(cls, source: training.DataSource) -> Self:
+        """A source as a plan names it."""
+        return cls(source.path, source.images, dict(source.attributes), source.fraction)
 
 
 @dataclass(frozen=True)

@@ -67,7 +67,8 @@ class ScheduleCallback(TrainerCallback):  # type: ignore[misc]
     ) -> None:
         """Set the factor on every weight."""
         total = self._done + state.max_steps if self._total is None else self._total
-        self._shaper.set_progress(self._done + state.global_step, total)
+        # Where a stage takes a step more than was planned, it keeps the schedule's end.
+        self._shaper.set_progress(min(self._done + state.global_step, total), total)
 
 
 class RegularizerCallback(TrainerCallback):  # type: ignore[misc]

@@ -36,8 +36,9 @@ lint: install
 types: install
 	$(BIN)/mypy
 
+# A file's tests stay in one process, so that what its fixtures train is trained once; the slow files come first.
 unit: install $(VENV)/.interpreter
-	$(BIN)/pytest --numprocesses 2 --dist loadgroup --durations 15
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 15
 
 bench: install ## benchmarks: ratios against named peers
 	$(BIN)/python -m tests.benchmarks

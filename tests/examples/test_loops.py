@@ -16,7 +16,6 @@ import pytest
 HERE = Path(__file__).parent
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
-pytestmark = pytest.mark.xdist_group("loops")
 
 # launcher → its command
 LAUNCHERS = {

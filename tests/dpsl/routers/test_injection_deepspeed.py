@@ -138,10 +138,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Any:
 @pytest.mark.parametrize(
     "place", range(len(CASES)), ids=["-".join(map(str, case.values())) for case in CASES]
 )
-@pytest.mark.parametrize(
-    "processes",
-    [pytest.param(count, marks=pytest.mark.xdist_group(f"injection-{count}")) for count in (1, 2)],
-)
+@pytest.mark.parametrize("processes", [1, 2])
 def test_gradients_are_those_of_explicit_summation(processes: int, place: int, results: Any) -> None:
     result = results(processes)[place]
     assert "failed" not in result, result["failed"]

@@ -12,8 +12,6 @@ import pytest
 
 from tests.dpsl.train.training_files import ALL_STAGES, environment, write_training_file
 
-pytestmark = pytest.mark.xdist_group("bad-input")
-
 ROOT = Path(__file__).parents[3]
 ATTRIBUTE = "attribute task { digit, parity }\nattribute modality"
 

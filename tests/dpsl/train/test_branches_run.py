@@ -13,8 +13,6 @@ import dpsl
 from priorlang.routing.statistics import RoutingStatistics
 from tests.dpsl.train.training_files import train, write_training_file
 
-pytestmark = pytest.mark.xdist_group("whole-run")
-
 BRANCHED = """\
 num_train_epochs: 1
 stages:

@@ -9,8 +9,6 @@ import subprocess
 import time
 from pathlib import Path
 
-import pytest
-
 import priorlang
 from tests.dpsl.train.training_files import (
     ONE_SHAPED_STAGE,
@@ -21,7 +19,6 @@ from tests.dpsl.train.training_files import (
     write_training_file,
 )
 
-pytestmark = pytest.mark.xdist_group("faults")
 LIMIT = 400_000
 """Bytes that a file may have: more than those of a run before its first checkpoint, less than the model's."""
 

@@ -12,8 +12,6 @@ from dpsl.train.worker import check_processes
 from priorlang.routing.statistics import RoutingStatistics
 from tests.dpsl.train.training_files import ONE_SHAPED_STAGE, rows, train, write_training_file
 
-pytestmark = pytest.mark.xdist_group("processes")
-
 # Every token goes to every expert: a choice of the top 2 can flip in the last bit, and then nothing is close any more.
 TOP_K = 4
 

@@ -29,7 +29,6 @@ from tests.dpsl.train.training_files import (
     write_training_file,
 )
 
-pytestmark = pytest.mark.xdist_group("whole-run")
 STAGES = {"vision": 2, "projector": 2, "shaped": 7, "finetune": 2}
 
 

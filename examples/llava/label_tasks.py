@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,12 @@ def main() -> None:
     parser.add_argument("source", type=Path)
     parser.add_argument("target", type=Path)
     given = parser.parse_args()
-    records = json.loads(given.source.read_text(encoding="utf-8"))
+    try:
+        records = json.loads(given.source.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        sys.exit(
+            f"{given.source}: {getattr(error, 'strerror', None) or 'it is no JSON'}; README.md says where it is from"
+        )
     labelled = [{**record, "task": task_of(record)} for record in records]
     given.target.write_text(json.dumps(labelled, ensure_ascii=False), encoding="utf-8")
     for task, count in Counter(record["task"] for record in labelled).most_common():
@@ -36,10 +42,11 @@ def main() -> None:
 
 def task_of(record: dict[str, Any]) -> str:
     """A member of the prior's attribute `task`."""
-    image = record.get("image")
-    if image is None:
+    images = record.get("image") or []
+    images = [images] if isinstance(images, str) else images
+    if not images:
         return "text"
-    if image.startswith(READING):
+    if all(image.startswith(READING) for image in images):
         return "ocr"
     said = " ".join(turn["value"] for turn in record["conversations"])
     return "grounding" if BOX.search(said) else "vqa"

@@ -49,7 +49,12 @@ def with_overrides(tree: SourceTree, overrides: Mapping[str, Any]) -> SourceTree
         span = whole_file(f"--set {dotted}={given}")
         try:
             value = read_value(given) if isinstance(given, str) else given
-            path = _assign(root, dotted.split("."), value, span)
+            steps = dotted.split(".")
+            stage = _inherit(root, steps)
+            if stage is not None:
+                own = {(*stage, *at): place for at, place in places.items() if at[:1] == (steps[2],)}
+                places = {**places, **own}
+            path = _assign(root, steps, value, span)
         except PriorError as error:
             findings.extend(Finding(f.name, f.severity, f.message, span) for f in error.findings)
             continue
@@ -58,6 +63,25 @@ def with_overrides(tree: SourceTree, overrides: Mapping[str, Any]) -> SourceTree
     if findings:
         raise PriorError(findings)
     return SourceTree(tree.file, root, places)
+
+
+def _inherit(root: Any, steps: list[str]) -> Path | None:
+    """Give a stage its own copy of what it has from the top of the file, where a part of that is to be set.
+
+    Returns:
+        The path of the stage; None where nothing was copied.
+    """
+    stages = root.get("stages") if isinstance(root, dict) else None
+    if len(steps) < 4 or steps[0] != "stages" or not isinstance(stages, list):
+        return None
+    _, name, key, *_ = steps
+    for index, stage in enumerate(stages):
+        if isinstance(stage, dict) and name in (stage.get("name"), str(index)):
+            if key in stage or not isinstance(root.get(key), (dict, list)):
+                return None
+            stage[key] = copy.deepcopy(root[key])
+            return ("stages", index)
+    return None
 
 
 def _assign(container: Any, steps: list[str], value: Any, span: Span) -> Path:
@@ -70,12 +94,20 @@ def _assign(container: Any, steps: list[str], value: Any, span: Span) -> Path:
             key = _list_position(container, step, ".".join(steps[:depth]), span)
         elif isinstance(container, dict) and step:
             key = step
+        elif step and isinstance(container, str):
+            message = (
+                f"`{'.'.join(steps[:depth])}` is `{container}`, which has no `{step}` to set; set all of it"
+            )
+            raise _refusal(message, span)
         else:
             raise _refusal(f"`{'.'.join(steps[: depth + 1])}`: there is no `{step}` to set here", span)
         path.append(key)
         if last:
             container[key] = value
         elif isinstance(container, dict) and container.get(str(key)) is None:
+            if steps[depth + 1].isdecimal():
+                message = f"there is no `{'.'.join(steps[: depth + 1])}` to take item {steps[depth + 1]} of; set the whole list"
+                raise _refusal(message, span)
             container[key] = {}
         container = container[key]
     return tuple(path)

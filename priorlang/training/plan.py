@@ -165,6 +165,16 @@ class StagePlan(Strict):
         except ValueError:
             raise PydanticCustomError("invalid-value", "names a file that is no JSON") from None
 
+    @field_validator("deepspeed")
+    @classmethod
+    def _zero_stage(cls, given: dict[str, Any]) -> dict[str, Any]:
+        zero = given.get("zero_optimization", {})
+        if not isinstance(zero, dict) or zero.get("stage", 0) not in (0, 1, 2, 3):
+            raise PydanticCustomError(
+                "out-of-range", "states no stage of ZeRO: zero_optimization.stage is 0, 1, 2 or 3"
+            )
+        return given
+
     @property
     def cdf_window(self) -> int:
         """Forward passes of one rank whose tokens make up one empirical CDF."""

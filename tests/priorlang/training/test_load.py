@@ -111,6 +111,26 @@ def test_set_reaches_stages_by_name_and_by_position(folder: Path) -> None:
     assert {stage.seed for stage in plan.stages} == {5}
 
 
+def test_a_part_of_what_a_stage_inherits_is_set_for_it_alone(folder: Path) -> None:
+    plan = load(folder, STAGED, {"stages.warmup.data.0.fraction": "0.5"})
+    assert [stage.data[0].fraction for stage in plan.stages] == [1, 0.5, 1]
+    (finding,) = complaints(folder, STAGED, {"stages.warmup.data.0.fraction": "2"})
+    assert finding.span.file == "--set stages.warmup.data.0.fraction=2"
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "words"),
+    [
+        ("deepspeed.zero_optimization.stage", "3", "`deepspeed` is `zero1.json`, which has no"),
+        ("stages.warmup.evaluate.0.limit", "3", "no `stages.warmup.evaluate` to take item 0 of"),
+        ("deepspeed", "{zero_optimization: {stage: 7}}", "zero_optimization.stage is 0, 1, 2 or 3"),
+    ],
+)
+def test_what_cannot_be_set(folder: Path, place: str, value: str, words: str) -> None:
+    (finding,) = complaints(folder, STAGED, {place: value})
+    assert words in finding.message
+
+
 def test_set_names_its_own_place(folder: Path) -> None:
     (finding,) = complaints(folder, STAGED, {"stages.fintune.max_steps": "3"})
     assert finding.name == "unknown-key"

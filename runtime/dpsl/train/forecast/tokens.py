@@ -96,7 +96,7 @@ def absent_sources(stages: Sequence[StagePlan]) -> Iterator[DataSource]:
                 yield source
 
 
-def _kept(stage: StagePlan, source: DataSource) -> tuple[int, float]:
+def _kept(stage: StagePlan, source: DataSource) -> tuple[int, int]:
     """Records and images that a stage uses of a source."""
     expected = source.expected
     if expected is None:
@@ -106,7 +106,7 @@ def _kept(stage: StagePlan, source: DataSource) -> tuple[int, float]:
             "add `expected: {records: …}`, or bring the model's parts to this machine",
         )
     images = expected.records if expected.images is None else expected.images
-    return kept_count(expected.records, source.fraction), images * source.fraction
+    return kept_count(expected.records, source.fraction), int(images * source.fraction)
 
 
 def _classes(stage: StagePlan, source: DataSource, table: PriorTable) -> tuple[int, int]:

@@ -9,6 +9,7 @@ from dpsl.text_table import format_table, number
 from dpsl.train.forecast.census import Census, PartCensus
 from dpsl.train.forecast.stage_forecast import StageForecast
 from dpsl.train.forecast.tokens import TokenForecast
+from dpsl.train.parts import LANGUAGE_MODEL, ROUTERS
 from priorlang.semantics.describe import index_set
 
 Lines = list[str]
@@ -52,10 +53,13 @@ def _parameters(forecasts: Sequence[StageForecast]) -> list[Lines]:
 
 def _form(census: Census) -> Lines:
     def row(name: str, part: PartCensus) -> list[str]:
+        # The part that they lie in counts them too.
+        name = f"of these, {name}" if name == ROUTERS else name
         return [name, f"{part.total:,}", *([f"{part.active:,}"] if census.experts else [])]
 
     header = ["parameters, with experts" if census.experts else "parameters", "all"]
-    rows = [*(row(name, part) for name, part in census.parts.items()), row("the model", census.whole)]
+    order = sorted(census.parts, key=lambda name: (name not in (LANGUAGE_MODEL, ROUTERS), name == ROUTERS))
+    rows = [*(row(name, census.parts[name]) for name in order), row("the model", census.whole)]
     return format_table([*header, *(["active for a token"] if census.experts else [])], rows)
 
 

@@ -11,6 +11,7 @@ import torch
 
 from dpsl.errors import EvaluationError
 from dpsl.evaluate.lmms import cut, device, generation_options, images_of
+from dpsl.evaluate.processor import load_processor
 from dpsl.train.data.chat import ChatFormat
 from dpsl.train.data.records import PLACEHOLDER, Turn
 
@@ -19,15 +20,14 @@ def lmms_model(folder: Path, batch_size: int) -> Any:
     """The model and processor of a folder, ready to be asked.
 
     Raises:
-        DpslError: the folder holds no model.
+        DpslError: the folder holds no model, or no processor.
     """
-    from transformers import AutoProcessor
-
     from dpsl.upcycle import load_model
 
+    processor = load_processor(folder)
     model: Any = load_model(folder, dtype="auto")
     kind = new_class("TrainedModel", (Answers, import_module("lmms_eval.api.model").lmms))
-    return kind(model.to(device()).eval(), AutoProcessor.from_pretrained(str(folder)), batch_size)
+    return kind(model.to(device()).eval(), processor, batch_size)
 
 
 class Answers:

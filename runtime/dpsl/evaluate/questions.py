@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from dpsl.errors import EvaluationError
+from dpsl.evaluate.processor import load_processor, require_images
 from dpsl.evaluate.scores import Score
 from dpsl.train.data import Collator, ConversationDataset, DataSource, load_records
 from dpsl.train.evaluation import TASK, UNNAMED, evaluate_answers
@@ -30,13 +31,13 @@ def ask_questions(model: Path, asked: EvaluationPlan, held_out: tuple[Any, ...])
     Raises:
         DpslError: the model or the data cannot be read, or there is no such task.
     """
-    from transformers import AutoProcessor
-
     from dpsl.upcycle import load_model
 
-    processor = AutoProcessor.from_pretrained(str(model))
     sources = [DataSource.planned(source) for source in held_out]
     records = _chosen(load_records(sources), asked)
+    if any(record.images for record in records):
+        require_images(model)
+    processor = load_processor(model)
     dataset = ConversationDataset(records, processor)
     tokenizer = getattr(processor, "tokenizer", processor)
     collator = Collator(pad_token_id=tokenizer.pad_token_id or 0, image_token_id=dataset.image_token_id)

@@ -312,5 +312,35 @@ def test_mistakes_on_a_model(model: Path, words: list[str], message: str) -> Non
     assert "there is no model here" in invoke(STAND_IN, "--harness", "questions", "--data", "x").output
 
 
+@pytest.mark.usefixtures("lmms_eval")
+def test_a_folder_without_a_processor(model: Path, run: Path, tasks: Path, tmp_path: Path) -> None:
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    for file in ("config.json", "model.safetensors"):
+        (bare / file).symlink_to(model / file)
+    few = ("--data", run.parent / "few.json", "--images", images_of(run))
+    questions = invoke(bare, "--harness", "questions", *few)
+    others = invoke(bare, "--harness", "lmms-eval", "--tasks", "looks", "--include-path", tasks)
+    told = f"{bare}: no tokenizer or processor is in this folder; copy them beside the weights\n"
+    assert (questions.exit_code, questions.stderr) == (2, f"error: {told}")
+    assert (others.exit_code, told in others.stderr) == (2, True)
+
+
+def test_a_text_model_is_not_asked_about_images(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "text").mkdir()
+    (tmp_path / "text" / "config.json").write_text('{"model_type": "llama"}')
+    few = ("--data", run.parent / "few.json", "--images", images_of(run))
+    result = invoke(tmp_path / "text", "--harness", "questions", *few)
+    assert result.exit_code == 2
+    assert "this llama model reads text alone; name the folder of a LLaVA" in result.stderr
+
+
+def images_of(run: Path) -> Path:
+    """The folder of the held-out images of a run."""
+    folder = TrainingPlan.model_validate_json((run / "plan.json").read_text()).stages[0].eval_data[0].images
+    assert folder is not None
+    return folder
+
+
 def test_a_folder_without_a_model() -> None:
     assert "there is no model here" in invoke("nowhere", "--harness", "questions", "--data", "x").output

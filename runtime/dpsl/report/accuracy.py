@@ -84,12 +84,12 @@ def held_out_sets(run: RunRecord) -> tuple[HeldOut, ...]:
 
 
 def stage_accuracies(stage: StageRecord) -> dict[str, Accuracy]:
-    """The last accuracies of a stage, by task."""
+    """The last accuracies of a stage, by task; what is no share, outside [0, 1], is left out."""
     if not stage.evaluations:
         return {}
     row = stage.evaluations[-1]
     names = [key for key in row if key.startswith(_PREFIX) and key.endswith(_ACCURACY)]
-    return {_task(name): _accuracy(row, name) for name in names if math.isfinite(number(row, name))}
+    return {_task(name): _accuracy(row, name) for name in names if 0 <= number(row, name) <= 1}
 
 
 def moves(held_out: HeldOut) -> list[Move]:

@@ -22,6 +22,9 @@ from priorlang.table.prior_table import PriorTable
 
 Row = Mapping[str, Any]
 Part = TypeVar("Part")
+LARGEST = 1e30
+"""Numbers beyond this count as not finite: no metric is as large, and no axis is drawn to it."""
+MOST_STEPS = 10**12
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,6 +114,8 @@ def read_run(path: Path) -> RunRecord:
         DpslError: there is no run in it.
     """
     folder = RunFolder(path)
+    if path.is_file():
+        raise DpslError(str(path), "it is a file", "name the folder of a run or of a grid")
     if not path.is_dir():
         raise DpslError(str(path), "there is no such folder", "name the folder of a run")
     if not folder.plan.is_file() and not folder.metrics.is_file():
@@ -121,7 +126,7 @@ def read_run(path: Path) -> RunRecord:
         )
     reading = _Reading()
     plan = reading.json(folder.plan)
-    rows = [row for row in reading.rows(folder) if _is_row(row)]
+    rows = reading.rows(folder)
     planned = {str(stage["name"]): stage for stage in _rows(plan.get("stages")) if "name" in stage}
     names = dict.fromkeys([*planned, *(str(row["stage"]) for row in rows)])
     table = reading.part(folder.prior_table, PriorTable.load, None)
@@ -142,9 +147,10 @@ def read_run(path: Path) -> RunRecord:
 
 
 def number(row: Row, name: str, otherwise: float = math.nan) -> float:
-    """A number of a row of metrics; `otherwise` where it has none of that name."""
+    """A number of a row of metrics; `otherwise` where it has no finite one of that name."""
     value = row.get(name)
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else otherwise
+    known = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST
+    return float(value) if known else otherwise
 
 
 def _read_stage(
@@ -200,7 +206,15 @@ class _Reading:
 
     def rows(self, folder: RunFolder) -> list[Row]:
         none: list[dict[str, Any]] = []
-        return [*self.part(folder.metrics, lambda _: read_metrics(folder), none)]
+        found = [
+            row for row in self.part(folder.metrics, lambda _: read_metrics(folder), none) if _is_row(row)
+        ]
+        rows: list[Row] = [row for row in found if _has_step(row)]
+        odd = len(found) - len(rows)
+        if odd:
+            what = "a row whose step is" if odd == 1 else f"{odd:,} rows whose steps are"
+            self.remarks.append(f"{folder.metrics.name} has {what} no whole number; left out.")
+        return rows
 
     def json(self, path: Path) -> Row:
         value: Any = self.part(path, lambda place: json.loads(place.read_text(encoding="utf-8")), {})
@@ -209,6 +223,11 @@ class _Reading:
 
 def _is_row(row: Any) -> bool:
     return isinstance(row, dict) and "stage" in row
+
+
+def _has_step(row: Row) -> bool:
+    step = number(row, "step")
+    return 0 <= step <= MOST_STEPS and step.is_integer()
 
 
 def _rows(value: Any) -> list[Row]:

@@ -75,7 +75,8 @@ def _kind(kind: KindRouting) -> str:
         if math.isfinite(kind.asked)
         else ""
     )
-    return f"{kind.kind} tokens have {mass}KS at most {kind.ks:.2f}"
+    whose = kind.kind if kind.kind.endswith(" tokens") else f"{kind.kind} tokens"
+    return f"{whose} have {mass}KS at most {kind.ks:.2f}"
 
 
 def _move(move: Move) -> str:

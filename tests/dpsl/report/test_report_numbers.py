@@ -14,7 +14,15 @@ from made_runs import ACCURACY, QUESTIONS, compiled, follows, modality_prior, un
 import priorlang
 from dpsl.report.accuracy import OVERALL, Accuracy, held_out_sets, moves
 from dpsl.report.read import read_run
-from dpsl.report.routing import group_routing, kind_of, kind_routing, layer_load, preferred_experts
+from dpsl.report.routing import (
+    group_routing,
+    kind_of,
+    kind_routing,
+    layer_load,
+    measured_stages,
+    preferred_experts,
+)
+from dpsl.report.words import findings
 from priorlang.routing.statistics import RoutingStatistics
 
 SPECS = Path(priorlang.__file__).parents[1] / "specs"
@@ -57,6 +65,18 @@ def test_kinds_sum_up_their_layers(tmp_path: Path) -> None:
     assert vision.ks == max(group.ks for group in own)
     assert vision.attained == pytest.approx(np.mean([group.attained for group in own]))
     assert vision.layers == 3
+
+
+def test_all_tokens_are_named_once(tmp_path: Path) -> None:
+    text = """priorlang 1
+model { layers = 1  experts = 4  top_k = 2 }
+attribute modality { vision, language }
+default base 0.75 weight 0.1
+"""
+    table = compiled(tmp_path, text)
+    run = read_run(write_run(tmp_path / "run", table, {"warmup-moe": follows(table, 50)}))
+    (sentence,) = [s for s in findings(run, (), measured_stages(run.stages)) if "KS at most" in s]
+    assert sentence.startswith("After warmup-moe (shaped by the prior): all tokens have KS at most")
 
 
 def test_a_group_without_tokens_is_unknown_and_counts_for_nothing(tmp_path: Path) -> None:

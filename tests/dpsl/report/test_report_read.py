@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from made_runs import STAGES, follows, modality_prior, write_run
 
 from dpsl.errors import DpslError
 from dpsl.report import write_report
+from dpsl.report.accuracy import stage_accuracies
 from dpsl.report.page import render_page
 from dpsl.report.read import read_run
 
@@ -48,6 +50,30 @@ def test_rows_of_another_shape_do_no_harm(run: Path, line: str) -> None:
     assert write_report(run).is_file()
 
 
+@pytest.mark.parametrize("step", ["NaN", "Infinity", "1e308", "-3", "2.5", "true", '"x"'])
+def test_a_row_whose_step_is_no_whole_number_is_left_out_with_a_remark(run: Path, step: str) -> None:
+    before = read_run(run).stages[2]
+    with (run / "metrics.jsonl").open("a") as file:
+        file.write(f'{{"stage": "warmup-moe", "step": {step}, "loss": 1.0}}\n')
+    record = read_run(run)
+    assert record.stages[2].training == before.training
+    assert record.stages[2].steps == 100
+    (remark,) = record.remarks
+    assert "metrics.jsonl has a row whose step is no whole number" in remark
+
+
+def test_absurd_numbers_of_a_row_are_gaps(run: Path) -> None:
+    odd = {"loss": -1e308, "load_cov": 1e308, "layer.0.load_cov": 10**300, "dpsl": math.inf}
+    share = {"eval_accuracy": 1e308, "eval_digit_accuracy": 1.5, "eval_loss": 1e308, "eval_count": 1e308}
+    with (run / "metrics.jsonl").open("a") as file:
+        file.write(json.dumps({"stage": "warmup-moe", "step": 105, **odd}) + "\n")
+        file.write(json.dumps({"stage": "warmup-moe", "step": 105, **share}) + "\n")
+    record = read_run(run)
+    assert stage_accuracies(record.stages[2]) == {}
+    assert math.isnan(record.stages[2].last_loss)
+    assert "warmup-moe" in render_page(record)
+
+
 def test_stages_without_a_plan_are_those_of_the_metrics(run: Path) -> None:
     (run / "plan.json").unlink()
     assert [stage.name for stage in read_run(run).stages] == ["projector", "warmup-dense", "warmup-moe"]
@@ -79,3 +105,6 @@ def test_a_folder_without_a_run_is_refused_by_what_is_missing(tmp_path: Path) ->
         write_report(tmp_path)
     with pytest.raises(DpslError, match="no such folder"):
         write_report(tmp_path / "nowhere")
+    (tmp_path / "plan.json").touch()
+    with pytest.raises(DpslError, match="it is a file; name the folder"):
+        write_report(tmp_path / "plan.json")

@@ -149,8 +149,9 @@ def read_run(path: Path) -> RunRecord:
 def number(row: Row, name: str, otherwise: float = math.nan) -> float:
     """A number of a row of metrics; `otherwise` where it has no finite one of that name."""
     value = row.get(name)
-    known = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST
-    return float(value) if known else otherwise
+    if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) <= LARGEST:
+        return otherwise
+    return float(value)
 
 
 def _read_stage(

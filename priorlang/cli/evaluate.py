@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -118,6 +119,7 @@ def _run(run: Path, asked: EvaluationPlan | None, stage: str | None) -> list[tup
 def _model(
     folder: str, asked: EvaluationPlan | None, stage: str | None, data: str | None, images: str | None
 ) -> list[tuple[str, Evaluation]]:
+    from dpsl.errors import DataError
     from dpsl.evaluate import evaluate_model
     from priorlang.training.plan import DataSource
 
@@ -129,8 +131,31 @@ def _model(
         raise click.UsageError("name the questions: --data FILE, and --images DIR where they have images")
     sources: tuple[Any, ...] = ()
     if data is not None:
+        _check_given(Path(data), Path(images) if images else None)
         sources = (DataSource(path=Path(data), images=Path(images) if images else None),)
-    return [(folder, evaluate_model(Path(folder), asked, sources))]
+    try:
+        return [(folder, evaluate_model(Path(folder), asked, sources))]
+    except DataError as error:
+        raise DataError([replace(found, fix=_by_options(found.fix)) for found in error.problems]) from None
+
+
+def _check_given(data: Path, images: Path | None) -> None:
+    if not data.is_file():
+        raise click.UsageError(f"--data {data}: {'it is a folder' if data.is_dir() else 'no such file'}")
+    if images is not None and not images.is_dir():
+        raise click.UsageError(
+            f"--images {images}: {'it is a file' if images.exists() else 'no such folder'}"
+        )
+
+
+def _by_options(fix: str) -> str:
+    """What mends a source of a training file, where options named it."""
+    for of_file, of_options in (
+        ("`images` of its entry in `data` names", "`--images` names"),
+        ("add records, or take the file out of the training file", "add records"),
+    ):
+        fix = fix.replace(of_file, of_options)
+    return fix
 
 
 def _show(found: list[tuple[str, Evaluation]], form: str) -> None:

@@ -69,7 +69,8 @@ class DataError(DpslError):
     """The data cannot be trained on. Place, problem and fix are those of the first problem.
 
     Args:
-        problems: everything found; the message lists the first ten kinds, each with its first place.
+        problems: everything found; the message lists the first ten kinds, each with its first place. Where there
+            are more kinds, those that the same would mend are one.
     """
 
     SHOWN = 10
@@ -85,12 +86,20 @@ class DataError(DpslError):
         alike: dict[tuple[str, str], list[DataProblem]] = {}
         for problem in self.problems:
             alike.setdefault((problem.problem, problem.fix), []).append(problem)
+        if len(alike) > self.SHOWN:
+            alike = {}
+            for problem in self.problems:
+                alike.setdefault(("", problem.fix), []).append(problem)
         lines = [_first_of(group) for group in list(alike.values())[: self.SHOWN]]
         if len(alike) > self.SHOWN:
             lines.append(f"… and {len(alike) - self.SHOWN:,} more kinds")
+        if len(lines) == 1 and ("", self.fix) in alike:
+            return lines[0]
         return "\n  ".join([f"{len(self.problems):,} problems in the data:", *lines])
 
 
 def _first_of(alike: Sequence[DataProblem]) -> str:
     first, others = alike[0], len(alike) - 1
+    if any(other.problem != first.problem for other in alike):
+        return f"{first.place}: {first.problem}, and {others:,} more of the kind; {first.fix}"
     return f"{first.place} and {others:,} more: {first.problem}; {first.fix}" if others else str(first)

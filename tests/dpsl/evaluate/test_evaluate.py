@@ -301,7 +301,11 @@ def test_mistakes_on_a_run(run: Path, words: list[str], message: str) -> None:
     [
         ([], "is no run: say which benchmark"),
         (["--harness", "questions"], "name the questions: --data FILE"),
-        (["--harness", "questions", "--data", "none.json"], "none.json"),
+        (["--harness", "questions", "--data", "none.json"], "--data none.json: no such file"),
+        (
+            ["--harness", "questions", "--data", __file__, "--images", "none"],
+            "--images none: no such folder",
+        ),
         (["--harness", "questions", "--stage", "a"], "leave out --stage"),
     ],
 )
@@ -309,7 +313,7 @@ def test_mistakes_on_a_model(model: Path, words: list[str], message: str) -> Non
     result = invoke(model, *words)
     assert result.exit_code == 2, result.output
     assert message in result.output
-    assert "there is no model here" in invoke(STAND_IN, "--harness", "questions", "--data", "x").output
+    assert "there is no model here" in invoke(STAND_IN, "--harness", "questions", "--data", __file__).output
 
 
 @pytest.mark.usefixtures("lmms_eval")
@@ -335,6 +339,18 @@ def test_a_text_model_is_not_asked_about_images(run: Path, tmp_path: Path) -> No
     assert "this llama model reads text alone; name the folder of a LLaVA" in result.stderr
 
 
+def test_questions_whose_images_are_all_elsewhere_are_one_line(model: Path, tmp_path: Path) -> None:
+    turns = [{"from": "human", "value": "<image> Which?"}, {"from": "gpt", "value": "seven"}]
+    records = [{"id": i, "image": f"{i}.png", "conversations": turns} for i in range(30)]
+    (tmp_path / "many.json").write_text(json.dumps(records))
+    options = ("--data", tmp_path / "many.json", "--images", tmp_path)
+    (told,) = invoke(model, "--harness", "questions", *options).stderr.splitlines()
+    assert told.endswith(
+        f"record 0 (id 0): image {tmp_path / '0.png'} not found, and 29 more of the kind; "
+        "`--images` names the folder that image paths start from"
+    )
+
+
 def images_of(run: Path) -> Path:
     """The folder of the held-out images of a run."""
     folder = TrainingPlan.model_validate_json((run / "plan.json").read_text()).stages[0].eval_data[0].images
@@ -343,4 +359,4 @@ def images_of(run: Path) -> Path:
 
 
 def test_a_folder_without_a_model() -> None:
-    assert "there is no model here" in invoke("nowhere", "--harness", "questions", "--data", "x").output
+    assert "there is no model here" in invoke("nowhere", "--harness", "questions", "--data", __file__).output

@@ -68,11 +68,15 @@ def _plan(settings: tuple[str, ...]) -> UpcyclePlan:
     from priorlang.training.complaints import findings_of
     from priorlang.training.overrides import parse_overrides, with_overrides
     from priorlang.training.upcycle import UpcyclePlan
-    from priorlang.training.upcycle_checks import problems
+    from priorlang.training.upcycle_checks import problems, shown
     from priorlang.training.yaml_tree import Place, SourceTree
 
-    given = parse_overrides(settings)
     whole = whole_file("--set")
+    bare = next((text for text in settings if not text.partition("=")[0].strip() or "=" not in text), None)
+    if bare is not None:
+        message = f"`{bare}` is not NAME=VALUE, as in experts=4"
+        raise PriorError([Finding("invalid-value", Severity.ERROR, message, whole)])
+    given = parse_overrides(settings)
     empty = SourceTree("--set", {"upcycle": {}}, {("upcycle",): Place(whole, whole)})
     tree = with_overrides(empty, {f"upcycle.{key}": value for key, value in given.items()})
     root: Any = tree.root
@@ -84,7 +88,7 @@ def _plan(settings: tuple[str, ...]) -> UpcyclePlan:
         Finding(
             "invalid-value",
             Severity.ERROR,
-            f"`{key}` is {getattr(plan, key)}: {problem}; {fix}",
+            f"`{key}` is {shown(getattr(plan, key))}: {problem}; {fix}",
             whole,
         )
         for key, problem, fix in problems(plan)

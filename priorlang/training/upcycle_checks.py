@@ -72,6 +72,13 @@ def problems(asked: Asked) -> Iterator[Problem]:
     yield from _branches(asked)
 
 
+def shown(value: Any) -> str:
+    """A value of the block as people write it: the names of a list, or `none` without any."""
+    if isinstance(value, (tuple, list)):
+        return ", ".join(map(str, value)) or "none"
+    return "none" if value is None else str(value)
+
+
 def _choices(asked: Asked) -> Iterator[Problem]:
     for key, known in (
         ("method", METHODS),

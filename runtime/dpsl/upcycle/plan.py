@@ -151,7 +151,7 @@ def resolve_layers(wanted: str | Iterable[int], available: list[int]) -> tuple[i
         available: decoder layers with a dense FFN, ascending.
 
     Raises:
-        UpcycleError: an unknown choice, or an index without a dense FFN.
+        UpcycleError: an unknown choice, an index without a dense FFN, or one that is there twice.
     """
     if isinstance(wanted, str):
         if wanted not in LAYER_CHOICES:
@@ -173,6 +173,9 @@ def resolve_layers(wanted: str | Iterable[int], available: list[int]) -> tuple[i
     odd = [index for index in wanted if type(index) is not int]
     if odd:
         raise UpcycleError(f"layers={wanted}", f"{odd[0]!r} is no layer index", "write whole numbers")
+    twice = sorted(index for index in set(wanted) if wanted.count(index) > 1)
+    if twice:
+        raise UpcycleError(f"layers={wanted}", f"layer {twice[0]} is named twice", "name each layer once")
     missing = sorted(set(wanted) - set(available))
     if missing or not wanted:
         raise UpcycleError(
@@ -180,7 +183,7 @@ def resolve_layers(wanted: str | Iterable[int], available: list[int]) -> tuple[i
             f"no dense FFN in layer {missing[0]}" if missing else "no layer is named",
             f"choose from {listing(map(str, available))}",
         )
-    return tuple(sorted(set(wanted)))
+    return tuple(sorted(wanted))
 
 
 def _narrow(layers: Iterable[int], widths: Mapping[int, int], granularity: int) -> Iterator[UpcycleError]:

@@ -15,6 +15,7 @@ from dpsl.upcycle.block import UpcycledMoE
 from dpsl.upcycle.finite import is_finite
 from dpsl.upcycle.plan import UpcyclePlan
 from dpsl.upcycle.scaling import scale_factor
+from priorlang.training.upcycle import ROUTER_STD, SPARSE_NOISE
 
 PROBE_TOKENS = 64
 TOLERANCE = 8
@@ -59,7 +60,7 @@ class Receipt:
     def lines(self) -> list[str]:
         """The receipt for people."""
         lines = [
-            f"upcycled layers {_ranges(self.layers)}: {self.parameters_before:,} parameters became "
+            f"upcycled layer{'s' if len(self.layers) != 1 else ''} {_ranges(self.layers)}: {self.parameters_before:,} parameters became "
             f"{self.parameters_after:,}, {self.active_parameters:,} of them active for a token",
             f"largest difference from the dense output: {self.largest_difference:.3g}, "
             f"where the largest output is {self.largest_output:.3g}",
@@ -115,7 +116,7 @@ def check_block(dense: nn.Module, block: UpcycledMoE, plan: UpcyclePlan, layer: 
             raise UpcycleError(
                 f"layer {layer}",
                 f"the output of the {name} on hidden states of unit variance overflows {_dtype_name(weight)}",
-                "convert the dense model to bfloat16 or float32 first",
+                _smaller(plan, weight.dtype, dense=output_NH is dense_NH),
             )
     errors = []
     if not any(_doubts(plan)):
@@ -191,6 +192,20 @@ def _uniform(block: UpcycledMoE, hidden_NH: Tensor, plan: UpcyclePlan) -> Tensor
     total: Any = sum(expert(hidden_NH) * gate for expert in block.experts[: plan.top_k])
     routed_NH: Tensor = total
     return routed_NH
+
+
+def _smaller(plan: UpcyclePlan, dtype: torch.dtype, *, dense: bool) -> str:
+    """What brings an overflowing output back: where the dense one is finite, what upcycling multiplies and adds."""
+    fixes = ["convert the dense model to bfloat16 or float32 first"] if dtype == torch.float16 else []
+    if not dense:
+        if plan.noise and plan.noise > SPARSE_NOISE:
+            fixes.append(f"lower noise={plan.noise:g}")
+        if plan.router in ("normal", "virtual-group") and plan.router_std > ROUTER_STD:
+            fixes.append(f"lower router_std={plan.router_std:g}")
+        if plan.scale is not None:
+            fixes.append(f"leave out scale={plan.scale}")
+    last = "check the weights of the dense model" if dense else "ask for scale=preserve"
+    return ", or ".join(fixes) or last
 
 
 def _dtype_name(tensor: Tensor) -> str:

@@ -36,6 +36,8 @@ def test_a_receipt_for_people_and_for_programs(folder: Path) -> None:
     assert "theory: 1 + Σ gates / 4 times the dense output; holds" in result.stdout
     result = run(folder / "dense", "-o", folder / "two", *options, "--set", "layers=[1]", "--format", "json")
     assert json.loads(result.stdout)["layers"] == [1]
+    one = run(folder / "dense", "-o", folder / "three", *options, "--set", "layers=[1]")
+    assert one.stdout.startswith("upcycled layer 1: ")
     assert json.loads(result.stdout) == json.loads((folder / "two" / "receipt.json").read_text())
 
 
@@ -45,7 +47,15 @@ def test_a_receipt_for_people_and_for_programs(folder: Path) -> None:
         ("granularty=4", 2, "did you mean `granularity`"),
         ("granularity=3", 2, "ask for a multiple of 3"),
         ("method=dorp", 2, "did you mean `drop`"),
-        ("top_k", 2, "is not NAME=VALUE"),
+        ("top_k", 2, "is not NAME=VALUE, as in experts=4"),
+        ("branches=captions", 2, "`branches` is captions: method 'sparse' has one dense model"),
+        ("method=btx", 2, "`branches` is none: Branch-Train-MiX"),
+        ("layers=[0,0]", 2, "layer 0 is named twice; name each layer once"),
+        (
+            "noise=1e30",
+            2,
+            "of the mixture on hidden states of unit variance overflows float32; lower noise=1e+30",
+        ),
         ("layers=[9]", 2, "no dense FFN in layer 9"),
     ],
 )

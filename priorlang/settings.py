@@ -30,17 +30,31 @@ def parse_settings(texts: Iterable[str]) -> dict[str, ExactValue]:
         PriorError: a text is not NAME=VALUE, or its value cannot be read.
     """
     found: dict[str, ExactValue] = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not equals or not name.strip():
-            raise _refused(f"`{text}` is not NAME=VALUE, as in boost=0.25")
+    for name, value in named_texts(texts, "boost=0.25").items():
         stripped = value.strip()
         if stripped.startswith("(") and stripped.endswith(")"):
             parts = stripped[1:-1].strip().removesuffix(",").split(",")
-            found[name.strip()] = tuple(_number(name, part) for part in parts)
+            found[name] = tuple(_number(name, part) for part in parts)
         else:
-            found[name.strip()] = _number(name, stripped)
+            found[name] = _number(name, stripped)
     return found
+
+
+def named_texts(texts: Iterable[str], example: str) -> dict[str, str]:
+    """What each `--set NAME=VALUE` text gives its name, as it is written; a name given twice has the last.
+
+    Args:
+        texts: of the command line.
+        example: one that could be meant, for who writes something else.
+
+    Raises:
+        PriorError: some of them are not NAME=VALUE; a finding for each.
+    """
+    parts = [(text, *text.partition("=")) for text in texts]
+    wrong = [text for text, name, equals, _ in parts if not equals or not name.strip()]
+    if wrong:
+        raise PriorError([_refusal(f"`{text}` is not NAME=VALUE, as in {example}") for text in wrong])
+    return {name.strip(): value for _, name, _, value in parts}
 
 
 def _value(name: str, value: Setting) -> ExactValue:
@@ -62,4 +76,8 @@ def _number(name: str, value: str | float | Decimal | Fraction) -> Fraction:
 
 
 def _refused(message: str) -> PriorError:
-    return PriorError([Finding("invalid-value", Severity.ERROR, message, whole_file(_PLACE))])
+    return PriorError([_refusal(message)])
+
+
+def _refusal(message: str) -> Finding:
+    return Finding("invalid-value", Severity.ERROR, message, whole_file(_PLACE))

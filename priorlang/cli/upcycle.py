@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,6 +16,8 @@ from priorlang.diagnostics.finding import PriorError
 
 if TYPE_CHECKING:
     from priorlang.training.upcycle import UpcyclePlan
+
+EXAMPLE = "experts=4"
 
 
 @click.command("upcycle")
@@ -68,30 +70,24 @@ def _plan(settings: tuple[str, ...]) -> UpcyclePlan:
     from priorlang.training.complaints import findings_of
     from priorlang.training.overrides import parse_overrides, with_overrides
     from priorlang.training.upcycle import UpcyclePlan
-    from priorlang.training.upcycle_checks import problems, shown
+    from priorlang.training.upcycle_checks import problems
     from priorlang.training.yaml_tree import Place, SourceTree
 
     whole = whole_file("--set")
-    bare = next((text for text in settings if not text.partition("=")[0].strip() or "=" not in text), None)
-    if bare is not None:
-        message = f"`{bare}` is not NAME=VALUE, as in experts=4"
-        raise PriorError([Finding("invalid-value", Severity.ERROR, message, whole)])
-    given = parse_overrides(settings)
-    empty = SourceTree("--set", {"upcycle": {}}, {("upcycle",): Place(whole, whole)})
-    tree = with_overrides(empty, {f"upcycle.{key}": value for key, value in given.items()})
-    root: Any = tree.root
+    block = with_overrides(
+        SourceTree("--set", {}, {(): Place(whole, whole)}), parse_overrides(settings, EXAMPLE)
+    )
+    places = {("upcycle", *path): place for path, place in block.places.items()}
+    tree = SourceTree("--set", {"upcycle": block.root}, places)
     try:
-        plan = UpcyclePlan.model_validate(root["upcycle"])
+        plan = UpcyclePlan.model_validate(block.root)
     except ValidationError as error:
         raise PriorError(findings_of(error, tree, lambda path: ("upcycle", *path))) from None
     wrong = [
         Finding(
-            "invalid-value",
-            Severity.ERROR,
-            f"`{key}` is {shown(getattr(plan, key))}: {problem}; {fix}",
-            whole,
+            "invalid-value", Severity.ERROR, problem.message(plan), tree.value_span(("upcycle", problem.key))
         )
-        for key, problem, fix in problems(plan)
+        for problem in problems(plan)
     ]
     if wrong:
         raise PriorError(wrong)

@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from priorlang.schema import DIALECT, Schema
 from priorlang.training.evaluation import EvaluationPlan
 from priorlang.training.model_plan import ComposedPlan, ModelPlan, PartConfigs
-from priorlang.training.plan import DataSource, ExpectedRecords, StagePlan, TrainingPlan
+from priorlang.training.plan import ONE_OR_MANY, DataSource, ExpectedRecords, StagePlan, TrainingPlan
 from priorlang.training.regularizers import REGULARIZERS
 from priorlang.training.strict import Strict
 from priorlang.training.upcycle import UpcyclePlan
@@ -24,7 +24,6 @@ from priorlang.training.upcycle import UpcyclePlan
 _PARTS: tuple[type[BaseModel], ...] = (
     ModelPlan, ComposedPlan, PartConfigs, UpcyclePlan, EvaluationPlan, *REGULARIZERS.values(), ExpectedRecords, DataSource, StagePlan,
 )  # fmt: skip
-_ONE_OR_MANY = ("train", "report_to", "regularizers", "data", "eval_data", "evaluate")
 _MEMBER: Schema = {"type": ["string", "integer"], "description": "A member of this attribute of the prior."}
 
 
@@ -68,7 +67,7 @@ def _stage(name: Schema, shared: dict[str, Schema]) -> Schema:
 def _as_written(key: str, schema: Schema) -> Schema:
     """A key as a file may have it: one value where the plan has a list, a path where it has what it names."""
     about = {"description": schema["description"], **_default_of(key)}
-    if key in _ONE_OR_MANY:
+    if key in ONE_OR_MANY:
         one = schema["items"]
         many = {name: value for name, value in schema.items() if name not in {"description", "default"}}
         return {**about, "anyOf": [many, one, {"const": "none"}, {"type": "null"}]}

@@ -12,7 +12,7 @@ from priorlang.training.lineage import check_lineage
 from priorlang.training.model_plan import COMPOSED_KEYS, ComposedPlan
 from priorlang.training.plan import DataSource, StagePlan, TrainingPlan
 from priorlang.training.regularizer_checks import check_regularizers
-from priorlang.training.upcycle_checks import problems, shown
+from priorlang.training.upcycle_checks import problems
 from priorlang.training.yaml_tree import Path, SourceTree
 
 StagePath = Callable[..., Path]
@@ -138,13 +138,10 @@ def _experts(stage: StagePlan, tree: SourceTree, at: StagePath) -> Iterator[Find
     upcycle = stage.upcycle
     if upcycle is None:
         return
-    for key, problem, fix in problems(upcycle):
-        place = next(
-            (at("upcycle", near) for near in (key, *_CONCERNED) if at("upcycle", near) in tree.places),
-            at("upcycle"),
-        )
-        message = f"`{key}` is {shown(getattr(upcycle, key))}: {problem}; {fix}"
-        yield _error("invalid-value", message, tree, place)
+    for problem in problems(upcycle):
+        near = (at("upcycle", key) for key in (problem.key, *_CONCERNED))
+        place = next((path for path in near if path in tree.places), at("upcycle"))
+        yield _error("invalid-value", problem.message(upcycle), tree, place)
     if upcycle.router_from is not None and not FilePath(upcycle.router_from).is_dir():
         yield _missing(FilePath(upcycle.router_from), tree, at("upcycle", "router_from"), "folder")
 

@@ -11,7 +11,7 @@ from priorlang.diagnostics.finding import Edit, Finding, Fix, Severity
 from priorlang.diagnostics.suggest import closest, listing
 from priorlang.training.evaluation import EvaluationPlan
 from priorlang.training.model_plan import COMPOSED_KEYS, ComposedPlan, ModelPlan, PartConfigs
-from priorlang.training.plan import RUN_KEYS, ExpectedRecords, StagePlan
+from priorlang.training.plan import RUN_KEYS, DataSource, ExpectedRecords, StagePlan
 from priorlang.training.regularizers import REGULARIZERS
 from priorlang.training.upcycle import UpcyclePlan
 from priorlang.training.yaml_tree import Path, SourceTree
@@ -76,6 +76,8 @@ def findings_of(
             case "model_attributes_type" if "regularizers" in path:
                 message = "a regularizer is a mapping: `{type: z_loss, coefficient: 0.001}`"
                 yield Finding("invalid-value", Severity.ERROR, message, tree.value_span(path))
+            case "string_type" if complaint["loc"][-2:-1] == ("attributes",):
+                yield _no_member(tree, path)
             case _:
                 yield _invalid(tree, path, complaint)
 
@@ -124,6 +126,15 @@ def missing_key(tree: SourceTree, path: Path, key: str) -> Finding:
         f"`{path[-1]}`" if path and isinstance(path[-1], str) else "the file" if not path else "this entry"
     )
     return Finding("missing-key", Severity.ERROR, f"{owner} needs the key `{key}`", tree.value_span(path))
+
+
+def _no_member(tree: SourceTree, path: Path) -> Finding:
+    """Another key of a data source: an attribute that has no name for its member, or a slip."""
+    key = str(path[-1])
+    guess = closest(key, [name for name in DataSource.model_fields if name != "attributes"])
+    hint = f"; did you mean `{guess}`?" if guess else ""
+    message = f"`{key}` should be a member of that attribute, as in `task: vqa`{hint}"
+    return Finding("invalid-value", Severity.ERROR, message, tree.value_span(path))
 
 
 def _invalid(tree: SourceTree, path: Path, complaint: Any) -> Finding:

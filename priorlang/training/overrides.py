@@ -3,31 +3,26 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from priorlang.diagnostics.finding import Finding, PriorError, Severity
 from priorlang.diagnostics.span import Span, whole_file
 from priorlang.diagnostics.suggest import closest, listing
+from priorlang.settings import named_texts
+from priorlang.training.plan import ONE_OR_MANY
 from priorlang.training.yaml_tree import Path, Place, SourceTree, read_value
 
+EXAMPLE = "stages.finetune.max_steps=3"
 
-def parse_overrides(given: Mapping[str, Any] | Iterable[str]) -> Mapping[str, Any]:
+
+def parse_overrides(given: Mapping[str, Any] | Iterable[str], example: str = EXAMPLE) -> Mapping[str, Any]:
     """Dotted paths to values, from a mapping or from `--set NAME=VALUE` texts.
 
     Raises:
-        PriorError: a text is not NAME=VALUE.
+        PriorError: a text is not NAME=VALUE; `example` is what it could have been.
     """
-    if isinstance(given, Mapping):
-        return given
-    found: dict[str, Any] = {}
-    for text in given:
-        name, equals, value = text.partition("=")
-        if not equals or not name.strip():
-            message = f"`{text}` is not NAME=VALUE, as in stages.finetune.max_steps=3"
-            raise PriorError([Finding("invalid-value", Severity.ERROR, message, whole_file("--set"))])
-        found[name.strip()] = value
-    return found
+    return given if isinstance(given, Mapping) else named_texts(given, example)
 
 
 def with_overrides(tree: SourceTree, overrides: Mapping[str, Any]) -> SourceTree:
@@ -59,10 +54,19 @@ def with_overrides(tree: SourceTree, overrides: Mapping[str, Any]) -> SourceTree
             findings.extend(Finding(f.name, f.severity, f.message, span) for f in error.findings)
             continue
         places = {at: place for at, place in places.items() if at[: len(path)] != path}
-        places[path] = Place(span, span)
+        made = (path[:depth] for depth in range(1, len(path)) if path[:depth] not in places)
+        places.update(dict.fromkeys((*made, *_paths(value, path)), Place(span, span)))
     if findings:
         raise PriorError(findings)
     return SourceTree(tree.file, root, places)
+
+
+def _paths(value: Any, path: Path) -> Iterator[Path]:
+    """The path of a value and of everything in it."""
+    yield path
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in inner:
+        yield from _paths(item, (*path, key))
 
 
 def _inherit(root: Any, steps: list[str]) -> Path | None:
@@ -101,6 +105,9 @@ def _assign(container: Any, steps: list[str], value: Any, span: Span) -> Path:
             raise _refusal(message, span)
         else:
             raise _refusal(f"`{'.'.join(steps[: depth + 1])}`: there is no `{step}` to set here", span)
+        if isinstance(container, dict) and step.isdecimal() and path and path[-1] in ONE_OR_MANY:
+            one = ".".join(steps[:depth])
+            raise _refusal(f"`{one}` is one entry and no list: leave out the `{step}` after it", span)
         path.append(key)
         if last:
             container[key] = value

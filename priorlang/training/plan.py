@@ -23,6 +23,8 @@ from priorlang.training.upcycle import UpcyclePlan
 
 ZERO_2: dict[str, Any] = {"zero_optimization": {"stage": 2}}
 """The paper's choice, and the default."""
+ONE_OR_MANY = ("train", "report_to", "regularizers", "data", "eval_data", "evaluate")
+"""Keys of a stage whose list of one entry may be written as that entry alone."""
 
 
 class ExpectedRecords(Strict):
@@ -138,7 +140,7 @@ class StagePlan(Strict):
     training_arguments: dict[str, Any] = Field(default_factory=dict)
     """Any other field of `transformers.TrainingArguments`, passed through."""
 
-    @field_validator("train", "report_to", "regularizers", "data", "eval_data", "evaluate", mode="before")
+    @field_validator(*ONE_OR_MANY, mode="before")
     @classmethod
     def _one_is_a_list(cls, given: Any) -> Any:
         if given is None or given == "none":

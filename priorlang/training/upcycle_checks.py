@@ -58,6 +58,10 @@ class Problem(NamedTuple):
     problem: str
     fix: str
 
+    def message(self, asked: Asked) -> str:
+        """In one line, with the value that was asked for."""
+        return f"`{self.key}` is {shown(getattr(asked, self.key))}: {self.problem}; {self.fix}"
+
 
 def problems(asked: Asked) -> Iterator[Problem]:
     """Everything about the options that no model could satisfy."""

@@ -66,6 +66,15 @@ def test_mistakes(folder: Path, setting: str, exits: int, words: str) -> None:
     assert not (folder / "moe").exists()
 
 
+def test_each_mistake_is_at_the_option_that_made_it(folder: Path) -> None:
+    def told(*settings: str) -> str:
+        return run("dense", "-o", folder / "moe", *(f"--set={text}" for text in settings)).output
+
+    assert "-> --set granularity=3\n" in told("granularity=3", "seed=1")
+    assert "-> --set granularty=4\n" in told("seed=1", "granularty=4")
+    assert told("experts", "=4").count("is not NAME=VALUE, as in experts=4") == 2
+
+
 def test_no_model(folder: Path) -> None:
     result = run(folder / "none", "-o", folder / "moe")
     assert result.exit_code == 2

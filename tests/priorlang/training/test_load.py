@@ -140,6 +140,34 @@ def test_set_names_its_own_place(folder: Path) -> None:
     assert finding.span.file == "--set stages.0.max_steps=many"
 
 
+@pytest.mark.parametrize(
+    ("place", "value", "words"),
+    [
+        ("data.0.expected.records", "many", "`records` should be a whole number, here it is `many`"),
+        ("stages.warmup.data.0.expected.images", "-1", "`expected` needs the key `records`"),
+        ("data.0.expected", "{records: 3, recods: 4}", "unknown key `recods`; did you mean `records`?"),
+        (
+            "data.0.expectd.records",
+            "3",
+            "a member of that attribute, as in `task: vqa`; did you mean `expect",
+        ),
+        ("training_arguments.adam_beta1", "1", "`adam_beta1` is a key"),
+        ("stages.finetune", "{name: finetune, data: [{path: data.json, fraction: 3}]}", "`fraction` should"),
+    ],
+)
+def test_a_mistake_deep_inside_what_was_set_names_its_key_and_the_option(
+    folder: Path, place: str, value: str, words: str
+) -> None:
+    found = complaints(folder, STAGED, {place: value})
+    assert any(words in finding.message for finding in found), found
+    assert {finding.span.file for finding in found} == {f"--set {place}={value}"}
+
+
+def test_the_place_in_a_list_that_is_none(folder: Path) -> None:
+    (finding,) = complaints(folder, MINIMAL, {"data.0.fraction": "2"})
+    assert finding.message == "`data` is one entry and no list: leave out the `0` after it"
+
+
 @pytest.mark.parametrize("text", [MINIMAL, STAGED])
 def test_the_rendered_plan_reads_back_equal(
     folder: Path, tmp_path_factory: pytest.TempPathFactory, text: str

@@ -15,32 +15,32 @@ from dpsl.train.run_folder import replacing
 from dpsl.upcycle import load_model
 from dpsl.upcycle.classes import model_class_of
 from priorlang.training.model_plan import ModelPlan
-from priorlang.training.plan import TrainingPlan
+from priorlang.training.plan import StagePlan, TrainingPlan
 
 
-def initial_model(plan: TrainingPlan) -> nn.Module:
-    """The model that the first stage starts from, in float32.
+def starting_model(plan: TrainingPlan, stage: StagePlan, before: Path | None) -> nn.Module:
+    """The model that a stage starts from, in bf16 where the stage computes in it, else in float32.
+
+    DeepSpeed takes its fp32 copies of weights after it has cast them to bf16, so anything wider would cost host memory
+    and be lost. Under `fp16` upcycling needs the range of float32.
+
+    Args:
+        plan: the run's.
+        stage: the stage.
+        before: the saved model of the stage that it follows; None: the run's own.
 
     Raises:
         DpslError: it cannot be built or loaded.
     """
+    dtype = torch.bfloat16 if stage.bf16 else torch.float32
+    if before is not None:
+        return _loaded(before, dtype)
     if plan.scratch is not None:
-        return _from_scratch(plan.scratch)
+        return _from_scratch(plan.scratch, dtype)
     if plan.composed is not None:
-        return compose_model(plan.composed)
+        return compose_model(plan.composed, dtype)
     assert plan.model_name_or_path is not None
-    return load_stage_model(plan.model_name_or_path)
-
-
-def load_stage_model(folder: Path | str) -> nn.Module:
-    """A saved model, dense or upcycled, in float32: DeepSpeed casts where bf16 or fp16 is asked for."""
-    try:
-        model: nn.Module = load_model(folder, dtype=torch.float32)
-    except (OSError, ValueError) as error:
-        raise ModelError(
-            str(folder), f"no model can be read here ({_first_line(error)})", _MODEL_FIX
-        ) from None
-    return model
+    return _loaded(plan.model_name_or_path, dtype)
 
 
 def load_processor(plan: TrainingPlan) -> Any:
@@ -95,12 +95,23 @@ def vision_tower(model: nn.Module) -> nn.Module:
 _MODEL_FIX = "`model_name_or_path` is a folder that save_pretrained wrote, or a hub name"
 
 
-def _from_scratch(plan: ModelPlan) -> nn.Module:
+def _loaded(folder: Path | str, dtype: torch.dtype) -> nn.Module:
+    try:
+        model: nn.Module = load_model(folder, dtype=dtype)
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            str(folder), f"no model can be read here ({_first_line(error)})", _MODEL_FIX
+        ) from None
+    return model
+
+
+def _from_scratch(plan: ModelPlan, dtype: torch.dtype) -> nn.Module:
     model_class, config = class_and_config(str(plan.config))
     with torch.random.fork_rng():
         torch.manual_seed(plan.seed)
         model: nn.Module = model_class(config)
-    model.float()
+    for parameter in model.parameters():  # not buffers, which rotary embeddings need in float32
+        parameter.data = parameter.data.to(dtype)
     return model
 
 

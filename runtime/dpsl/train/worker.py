@@ -50,7 +50,7 @@ def train_run(path: Path, *, quiet: bool = False, data: DataRoom | None = None) 
     prepare_process()
     keep_interrupts()
     from dpsl.train.console import Console
-    from dpsl.train.models import initial_model, load_processor, load_stage_model
+    from dpsl.train.models import load_processor, starting_model
     from dpsl.train.stage import StageInput, run_stage
     from dpsl.train.stage_data import DataRoom
 
@@ -80,7 +80,7 @@ def train_run(path: Path, *, quiet: bool = False, data: DataRoom | None = None) 
                 shaped_before=sum(shaped[:index]),
                 shaped_total=sum(shaped),
             )
-            run_stage(given, initial_model(plan) if before is None else load_stage_model(before), console)
+            run_stage(given, starting_model(plan, stage, before), console)
             gc.collect()
         first_on_main(lambda: _keep_final_model(run, plan))
 

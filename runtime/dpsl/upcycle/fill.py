@@ -68,7 +68,7 @@ def start_router(
 
 
 def _add_noise(weight: Tensor, std: float, generator: torch.Generator) -> None:
-    """Add N(0, std²), drawn on the CPU in float32 so that a seed means the same everywhere."""
+    """Add N(0, std²), drawn on the CPU in float32 so that a seed means the same everywhere, and rounded once."""
     if std > 0:
-        noise = torch.randn(weight.shape, generator=generator) * std
-        weight.add_(noise.to(weight.device, weight.dtype))
+        noise = (torch.randn(weight.shape, generator=generator) * std).to(weight.device)
+        weight.copy_(weight + noise)

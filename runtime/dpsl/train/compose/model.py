@@ -14,14 +14,17 @@ from priorlang.diagnostics.suggest import listing
 from priorlang.training.model_plan import ComposedPlan
 
 
-def compose_model(plan: ComposedPlan, processor: Any | None = None) -> nn.Module:
-    """The text model and the tower as they were saved, in float32, with a new projector between.
+def compose_model(
+    plan: ComposedPlan, dtype: torch.dtype = torch.float32, *, processor: Any | None = None
+) -> nn.Module:
+    """The text model and the tower as they were saved, with a new projector between.
 
     The vocabulary grows only where it has no room for the image token; a new row is the mean of the others. The
     projector begins as PyTorch begins linear layers, as in LLaVA.
 
     Args:
         plan: the parts.
+        dtype: of all weights.
         processor: what `compose_processor` made of them, if it is at hand.
 
     Returns:
@@ -34,26 +37,26 @@ def compose_model(plan: ComposedPlan, processor: Any | None = None) -> nn.Module
 
     processor = processor if processor is not None else compose_processor(plan)
     token = int(processor.tokenizer.convert_tokens_to_ids(IMAGE_TOKEN))
-    text = _text_model(plan.language_model, token)
-    tower = _vision_tower(plan.vision_tower)
+    text = _text_model(plan.language_model, token, dtype)
+    tower = _vision_tower(plan.vision_tower, dtype)
     config = llava_config(plan, text.config, tower.config, token)
     with torch.device("meta"):
         model: Any = LlavaForConditionalGeneration(config)
     model.model.language_model = text.model
     model.lm_head = text.lm_head
     model.model.vision_tower = tower
-    model.model.multi_modal_projector = _projector(config, plan.seed)
+    model.model.multi_modal_projector = _projector(config, plan.seed).to(dtype)
     model.generation_config = text.generation_config
     model.tie_weights()
     whole: nn.Module = model
     return whole
 
 
-def _text_model(source: str, token: int) -> Any:
+def _text_model(source: str, token: int, dtype: torch.dtype) -> Any:
     from transformers import AutoModelForCausalLM
 
     text_config(source)
-    model = _loaded(AutoModelForCausalLM, source, "language_model")
+    model = _loaded(AutoModelForCausalLM, source, "language_model", dtype=dtype)
     vocabulary = model.config.vocab_size
     rows = grown(vocabulary, token)
     if rows > vocabulary:
@@ -64,10 +67,10 @@ def _text_model(source: str, token: int) -> Any:
     return model
 
 
-def _vision_tower(source: str) -> Any:
+def _vision_tower(source: str, dtype: torch.dtype) -> Any:
     from transformers import CLIPVisionModel
 
-    return _loaded(CLIPVisionModel, source, "vision_tower", config=vision_config(source))
+    return _loaded(CLIPVisionModel, source, "vision_tower", config=vision_config(source), dtype=dtype)
 
 
 def _projector(config: Any, seed: int) -> nn.Module:
@@ -76,16 +79,14 @@ def _projector(config: Any, seed: int) -> nn.Module:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         projector: nn.Module = LlavaMultiModalProjector(config)
-    return projector.float()
+    return projector
 
 
 def _loaded(model_class: Any, source: str, key: str, **options: Any) -> Any:
     """The weights of a part, none of them made up."""
     place = f"model: {key}: {source}"
     try:
-        model, info = model_class.from_pretrained(
-            source, dtype=torch.float32, output_loading_info=True, **options
-        )
+        model, info = model_class.from_pretrained(source, output_loading_info=True, **options)
     except (OSError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         fix = "name a folder that save_pretrained wrote, or a hub name that can be reached"

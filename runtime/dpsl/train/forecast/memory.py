@@ -41,7 +41,7 @@ class MemoryPerRank:
     Attributes:
         device: kind → bytes on the accelerator; kinds are `weights`, `gradients`, `fp32 copies` and `states`.
         offloaded: the same in host memory or on NVMe.
-        loading: bytes of host memory before the first step, while the model is there in fp32 and nothing else is.
+        loading: bytes of host memory before the first step, while the model is there and nothing else is.
         unknown: the optimizer whose states are not counted, as their size is not known; None where it is.
     """
 
@@ -92,7 +92,7 @@ def memory_per_rank(total: int, learning: int, stage: StagePlan, ranks: int) -> 
     return MemoryPerRank(
         device={kind: size for kind, (size, away) in kinds.items() if not away},
         offloaded={kind: size for kind, (size, away) in kinds.items() if away},
-        loading=4 * total,
+        loading=(2 if stage.bf16 else 4) * total,
         unknown=optimizer if states is None else None,
     )
 

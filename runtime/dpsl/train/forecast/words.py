@@ -84,7 +84,7 @@ def _memory(forecasts: Sequence[StageForecast], processes: int) -> Lines:
     notes = ["Not counted: activations, communication buckets, what the allocator loses."]
     largest = max(f.memory.loading for f in forecasts)
     notes += [
-        f"Before a stage's first step each rank has its model in fp32 in host memory: at least {size(largest)} {name}."
+        f"Before a stage's first step each rank has its model in host memory: at least {size(largest)} {name}."
     ]
     notes += [f"Not counted: the states of {optimizer}, whose size is not known." for optimizer in unknown]
     return [*format_table(header, rows), *notes]

@@ -59,7 +59,7 @@ def test_weights_are_those_of_the_parts(parts: Path, family: str) -> None:
 def test_it_learns_is_saved_and_becomes_a_mixture(parts: Path, family: str, tmp_path: Path) -> None:
     plan = plan_of(parts, family)
     processor = compose_processor(plan)
-    model: Any = compose_model(plan, processor)
+    model: Any = compose_model(plan, processor=processor)
     batch = batch_of(processor)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
     losses = []
@@ -91,7 +91,7 @@ def batch_of(processor: Any) -> dict[str, torch.Tensor]:
 
 def test_a_full_vocabulary_grows_by_rows_that_are_the_mean(parts: Path) -> None:
     processor = compose_processor(plan_of(parts))
-    model: Any = compose_model(plan_of(parts), processor)
+    model: Any = compose_model(plan_of(parts), processor=processor)
     table = model.get_input_embeddings().weight
     assert table.shape[0] == model.config.text_config.vocab_size == 320
     assert model.config.image_token_id == processor.image_token_id >= 258

@@ -16,8 +16,9 @@ from priorlang.cli.options import always_quiet_option
 @click.option(
     "-o", "--output", metavar="OUT.html", help="Where to write; report.html in the folder by default."
 )
+@click.option("--figures", metavar="DIR", help="Also write every figure there, as an SVG file of its own.")
 @always_quiet_option
-def command(folder: str, output: str | None) -> None:
+def command(folder: str, output: str | None, figures: str | None) -> None:
     """Write the report of a run or of a grid, finished or not: one HTML page, and print its path."""
     from importlib.util import find_spec
 
@@ -28,8 +29,12 @@ def command(folder: str, output: str | None) -> None:
     from dpsl.report import write_report
 
     try:
-        page = write_report(Path(folder), Path(output) if output is not None else None)
+        page = write_report(Path(folder), _path(output), _path(figures))
     except DpslError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(USAGE)
     click.echo(page)
+
+
+def _path(given: str | None) -> Path | None:
+    return Path(given) if given is not None else None

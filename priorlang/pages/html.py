@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -55,6 +56,12 @@ def document(title: str, *content: Content | None) -> str:
     )
     body = element("body", element("main", joined(content)))
     return "<!doctype html>\n" + element("html", head, body, lang="en").html
+
+
+def light_colours() -> dict[str, str]:
+    """What the page's CSS variables are on a light screen: `--ink` → `#1b1e23`."""
+    on_light = _STYLE.read_text(encoding="utf-8").partition("}")[0]
+    return dict(re.findall(r"(--\w+): (#\w+)", on_light))
 
 
 def section(title: str, *content: Content | None) -> Markup:

@@ -14,17 +14,19 @@ from pathlib import Path
 
 from dpsl.errors import DpslError
 from dpsl.train.run_folder import RunFolder, write_text
+from priorlang.pages.drawings import drawings
 from priorlang.pages.figure import MissingMatplotlibError
 
 __all__ = ["findings_of_run", "write_report"]
 
 
-def write_report(folder: Path, output: Path | None = None) -> Path:
+def write_report(folder: Path, output: Path | None = None, figures: Path | None = None) -> Path:
     """Write the page of a run or of a grid, finished or not. The same folder gives the same bytes.
 
     Args:
         folder: the run's or the grid's.
         output: where to write; `report.html` in the folder by default. It appears whole or not at all.
+        figures: a folder that every figure goes to as well, as NAME.svg.
 
     Returns:
         Where it was written.
@@ -37,11 +39,18 @@ def write_report(folder: Path, output: Path | None = None) -> Path:
     except MissingMatplotlibError as error:
         raise DpslError("report", str(error), "pip install 'priorlang[train]'") from None
     place = Path(output) if output is not None else RunFolder(Path(folder)).report
-    try:
-        write_text(place, page)
-    except OSError as error:
-        raise DpslError(str(place), f"cannot be written ({error.strerror})", "name another file") from None
+    _write(place, page, "name another file")
+    if figures is not None:
+        for name, drawing in drawings(page).items():
+            _write(Path(figures) / f"{name}.svg", drawing, "name another folder")
     return place
+
+
+def _write(place: Path, text: str, fix: str) -> None:
+    try:
+        write_text(place, text)
+    except OSError as error:
+        raise DpslError(str(place), f"cannot be written ({error.strerror})", fix) from None
 
 
 def _page(folder: Path) -> str:

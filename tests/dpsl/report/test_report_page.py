@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from made_runs import compiled, follows, modality_prior, undecided, write_audit, write_run
@@ -51,6 +52,20 @@ def test_the_page_says_what_was_measured(html: str) -> None:
     assert "95.3 % ± 1.1" in page.text
     assert "layers.1.mlp.router" in page.text
     assert "1.25 1.25 0.75 0.75" in page.text
+
+
+def test_figures_come_as_files_too(html: str, tmp_path: Path) -> None:
+    write_report(_whole_run(tmp_path), figures=tmp_path / "figures")
+    files = {file.name: file.read_text(encoding="utf-8") for file in (tmp_path / "figures").iterdir()}
+    assert len(files) == html.count('class="chart"')
+    assert {"loss.svg", "scores-0.svg", "load-1.svg"} <= files.keys()
+    for text in files.values():
+        root = ElementTree.fromstring(text)
+        assert root.tag == "{http://www.w3.org/2000/svg}svg"
+        assert root.get("width", "").endswith("pt")
+        assert root[0].text in html
+        assert "var(" not in text
+        assert "#1b1e23" in text
 
 
 def test_the_page_stands_alone(html: str) -> None:

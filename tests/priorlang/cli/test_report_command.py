@@ -44,3 +44,14 @@ def test_a_place_that_cannot_be_written_is_one_clear_message(run: Path) -> None:
     result = CliRunner().invoke(cli, ["report", str(run), "-o", str(taken / "page.html")])
     assert result.exit_code == 2
     assert result.stderr.startswith(f"error: {taken / 'page.html'}: cannot be written")
+
+
+def test_a_folder_of_figures_that_cannot_be_written_is_one_clear_message(
+    tmp_path: Path, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dpsl.report.drawings", lambda _page: {"loss": "<svg/>"})
+    taken = tmp_path / "taken"
+    taken.write_text("", encoding="utf-8")
+    result = CliRunner().invoke(cli, ["report", str(run), "--figures", str(taken)])
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"error: {taken / 'loss.svg'}: cannot be written")

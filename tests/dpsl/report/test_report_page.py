@@ -63,7 +63,7 @@ def test_figures_come_as_files_too(html: str, tmp_path: Path) -> None:
         root = ElementTree.fromstring(text)
         assert root.tag == "{http://www.w3.org/2000/svg}svg"
         assert root.get("width", "").endswith("pt")
-        assert root[0].text in html
+        assert root[0].text in HtmlPage(html).texts
         assert "var(" not in text
         assert "#1b1e23" in text
 

@@ -163,6 +163,7 @@ def _for_page(svg: str, height: float, name: str, title: str, description: str) 
     body = re.sub(r"font: ([^;\"]*?)(\d[\d.]*px)[^;\"]*", _font, body)
     for stand_in, variable in _VARIABLES.items():
         body = body.replace(stand_in, variable)
+    body = re.sub(r"<[^>]+>", _to_a_hundredth, body)
     body = re.sub(r"\n\s*", "\n", body).strip()
     return (
         f'<svg class="chart" role="img" aria-labelledby="{name}-title {name}-text" '
@@ -170,6 +171,11 @@ def _for_page(svg: str, height: float, name: str, title: str, description: str) 
         f'<title id="{name}-title">{escape(title)}</title><desc id="{name}-text">{escape(description)}</desc>\n'
         f"{body}\n</svg>"
     )
+
+
+def _to_a_hundredth(tag: re.Match[str]) -> str:
+    """Places in points, where a hundredth is seen by nobody and six digits are most of a page."""
+    return re.sub(r"-?\d+\.\d{3,}", lambda found: f"{round(float(found[0]), 2):g}", tag[0])
 
 
 def _font(found: re.Match[str]) -> str:

@@ -57,7 +57,7 @@ def test_points_lie_where_their_probabilities_are() -> None:
     left, right, top, middle = xy[:, :2]
     assert left[0] < top[0] < right[0]
     assert left[1] == right[1] > top[1]
-    assert middle == pytest.approx(xy[:3, :2].mean(0), abs=1e-3)
+    assert middle == pytest.approx(xy[:3, :2].mean(0), abs=1e-2)
 
 
 @pytest.mark.parametrize("experts", [1, 2])

@@ -71,10 +71,10 @@ def command(
             plan, tables, resolved = _read(file, settings, allow_absent=dry_run)
             if dry_run:
                 _refuse_output(plan.output_dir)
-                _show_forecast(plan, tables, processes or 1, resolved)
+                _show_forecast(plan, tables, processes or 1, resolved, quiet=quiet)
                 return
             folder = plan.output_dir
-            run, data = _begun(plan, tables, resolved, processes or 1)
+            run, data = _begun(plan, tables, resolved, processes or 1, quiet=quiet)
         _train(run, processes or 1, data, quiet=quiet)
     except PriorError as error:
         if os.environ.get("RANK", "0") != "0":
@@ -115,11 +115,11 @@ def _refuse_output(folder: Path) -> None:
     refuse_folder(folder)
 
 
-def _show_forecast(plan: TrainingPlan, tables: Tables, processes: int, resolved: str) -> None:
+def _show_forecast(plan: TrainingPlan, tables: Tables, processes: int, resolved: str, *, quiet: bool) -> None:
     """Print the resolved file, what its stages will do and take, and what is missing for that."""
     from dpsl.train.forecast import describe
 
-    found = _checked(plan, tables, processes, allow_absent=True)
+    found = _checked(plan, tables, processes, quiet=quiet, allow_absent=True)
     click.echo(resolved)
     click.echo("\n".join(describe(found.stages, processes)))
     if found.absent:
@@ -127,25 +127,33 @@ def _show_forecast(plan: TrainingPlan, tables: Tables, processes: int, resolved:
         click.echo("\n".join(f"  {line}" for line in found.absent))
 
 
-def _checked(plan: TrainingPlan, tables: Tables, processes: int, *, allow_absent: bool = False) -> Preflight:
+def _checked(
+    plan: TrainingPlan, tables: Tables, processes: int, *, quiet: bool, allow_absent: bool = False
+) -> Preflight:
     """Check everything that can be known before the first step."""
+    from dpsl.train.console import Console
     from dpsl.train.preflight import preflight
     from dpsl.train.processes import prepare_process
 
     prepare_process()
     with tempfile.TemporaryDirectory() as scratch:
-        return preflight(plan, tables, processes, Path(scratch), allow_absent=allow_absent)
+        tell = Console(quiet=quiet).reading
+        return preflight(plan, tables, processes, Path(scratch), allow_absent=allow_absent, tell=tell)
 
 
-def _begun(plan: TrainingPlan, tables: Tables, resolved: str, processes: int) -> tuple[Path, DataRoom | None]:
+def _begun(
+    plan: TrainingPlan, tables: Tables, resolved: str, processes: int, *, quiet: bool
+) -> tuple[Path, DataRoom | None]:
     """A new run folder, and the data that was read to check it: on rank 0, while other ranks wait for it."""
     from dpsl.train.prepare import prepare_run, refuse_folder
     from dpsl.train.processes import launched_together
 
     def begin() -> DataRoom | None:
         refuse_folder(plan.output_dir)
-        data = _checked(plan, tables, processes).room
-        prepare_run(plan, resolved, tables, processes)
+        data = _checked(plan, tables, processes, quiet=quiet).room
+        run = prepare_run(plan, resolved, tables, processes)
+        if data is not None:
+            data.keep_in(run.tokens)
         return data
 
     return plan.output_dir, launched_together(begin)

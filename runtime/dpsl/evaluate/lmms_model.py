@@ -13,7 +13,7 @@ from dpsl.errors import EvaluationError
 from dpsl.evaluate.lmms import cut, device, generation_options, images_of
 from dpsl.evaluate.processor import load_processor
 from dpsl.train.data.chat import ChatFormat
-from dpsl.train.data.records import PLACEHOLDER, Turn
+from dpsl.train.data.turns import PLACEHOLDER, Turn
 
 
 def lmms_model(folder: Path, batch_size: int) -> Any:

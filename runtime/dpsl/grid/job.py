@@ -102,7 +102,9 @@ def _prepare(job: JobFile) -> DataRoom | None:
     tables = compiled_priors(job.plan)
     with tempfile.TemporaryDirectory() as scratch:
         data = preflight(job.plan, tables, job.processes, Path(scratch)).room
-    prepare_run(job.plan, render_plan(job.plan), tables, job.processes)
+    run = prepare_run(job.plan, render_plan(job.plan), tables, job.processes)
+    if data is not None:
+        data.keep_in(run.tokens)
     return data
 
 

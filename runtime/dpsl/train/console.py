@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,8 @@ from dpsl.train.processes import rank
 
 CLEAR = "\r\x1b[K"
 BAR = 24
+PATIENCE_S, REDRAW_S, REPEAT_S = 3.0, 0.2, 10.0
+"""Reading is told of from PATIENCE_S on, and then every so often: on a terminal, and elsewhere."""
 SHOWN = ("loss", "dpsl", "learning_rate", "tokens_per_second")
 
 
@@ -22,6 +25,7 @@ class Console:
         self._silent = quiet or rank() != 0
         self._live = not self._silent and sys.stderr.isatty()
         self._stage, self._done, self._steps, self._note = "", 0, 0, ""
+        self._what, self._shown, self._read, self._next = "", "", 0, 0.0
 
     def line(self, text: str = "") -> None:
         """One line, above the bar."""
@@ -52,6 +56,23 @@ class Console:
         self._steps = 0
         if self._live:
             print(CLEAR, end="", file=sys.stderr, flush=True)  # noqa: T201
+
+    def reading(self, what: str, done: int, total: int) -> None:
+        """How far reading is, once it takes more than a few seconds."""
+        now = time.monotonic()
+        if what != self._what or done < self._read:
+            self._what, self._next = what, now + PATIENCE_S
+        self._read = done
+        over = done == total
+        if self._silent or (now < self._next and not (over and self._shown == what)):
+            return
+        self._shown = "" if over else what
+        self._next = now + (REDRAW_S if self._live else REPEAT_S)
+        text = f"{what}: {done:,} of {total:,}"
+        if self._live and not over:
+            print(f"{CLEAR}{text}", end="", file=sys.stderr, flush=True)  # noqa: T201
+        else:
+            self.line(text)
 
     def _draw(self) -> None:
         if self._live and self._steps:

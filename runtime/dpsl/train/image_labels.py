@@ -20,8 +20,9 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from dpsl.errors import DataError, DataProblem
-from dpsl.train.data.images import ImageLoader, image_problem
+from dpsl.train.data.images import ImageLoader, image_problems
 from dpsl.train.data.json_list import kind, read_list
+from dpsl.train.data.progress import Tell, silent
 
 _EXPECTED = 'expected a list of {"image": "a.png", "labels": {"digit": 3, …}}, labels from 0'
 
@@ -51,6 +52,7 @@ class ImageLabelDataset(Dataset[dict[str, Tensor]]):
         *,
         verify_images: bool = True,
         image_cache_bytes: int = 256 << 20,
+        tell: Tell = silent,
     ) -> None:
         """Read and check.
 
@@ -60,11 +62,12 @@ class ImageLabelDataset(Dataset[dict[str, Tensor]]):
             processor: the model's processor.
             verify_images: open each image file once, to find broken ones before training starts.
             image_cache_bytes: decoded images kept in memory.
+            tell: hears how far it is.
 
         Raises:
             DataError: the file or one of its records or images cannot be used.
         """
-        self.names, self._records = _read_labels(path, images, verify_images)
+        self.names, self._records = _read_labels(path, images, verify_images, tell)
         columns = zip(*(record.labels for record in self._records), strict=True)
         self.classes: Mapping[str, int] = {n: max(c) + 1 for n, c in zip(self.names, columns, strict=True)}
         self._loader = ImageLoader(processor, image_cache_bytes)
@@ -153,20 +156,28 @@ def evaluate_image_labels(
     return {f"{prefix}_loss": loss / len(dataset), **accuracies}
 
 
-def _read_labels(path: Path, images: Path, verify: bool) -> tuple[tuple[str, ...], list[LabelledImage]]:
+def _read_labels(
+    path: Path, images: Path, verify: bool, tell: Tell
+) -> tuple[tuple[str, ...], list[LabelledImage]]:
     names: tuple[str, ...] = ()
     records: list[LabelledImage] = []
     problems: list[DataProblem] = []
-    for index, raw in enumerate(read_list(path, _EXPECTED)):
+    stated = [
+        (raw.get("labels"), raw.get("image")) if isinstance(raw, dict) else (None, None)
+        for raw in read_list(path, _EXPECTED)
+    ]
+    broken = image_problems(
+        (images / image for _, image in stated if isinstance(image, str)), verify=verify, tell=tell
+    )
+    for index, (labels, image) in enumerate(stated):
         place = f"{path} record {index}"
-        labels, image = (raw.get("labels"), raw.get("image")) if isinstance(raw, dict) else (None, None)
         if not isinstance(image, str) or not isinstance(labels, dict) or not labels:
             problems.append(DataProblem(place, "no `image` or no `labels`", _EXPECTED))
             continue
         names = names or tuple(sorted(labels))
         values = [value for _, value in sorted(labels.items())]
         wrong = [value for value in values if type(value) is not int or value < 0]
-        complaint = image_problem(images / image, verify=verify)
+        complaint = broken[images / image]
         if tuple(sorted(labels)) != names:
             problems.append(
                 DataProblem(place, f"its labels are not {', '.join(names)}", "label every image alike")

@@ -19,6 +19,7 @@ from dpsl.routers.find import find_routers
 from dpsl.shaping.matching import match_routers
 from dpsl.train.arguments import planned_steps, training_arguments, zero_stage
 from dpsl.train.data import count_tokens
+from dpsl.train.data.progress import Tell, silent
 from dpsl.train.forecast import (
     DataForecast,
     StageForecast,
@@ -65,6 +66,7 @@ def preflight(
     scratch: Path,
     *,
     allow_absent: bool = False,
+    tell: Tell = silent,
 ) -> Preflight:
     """Check a plan against its model and its data.
 
@@ -74,13 +76,14 @@ def preflight(
         processes: ranks that will train.
         scratch: a folder that transformers may name in its arguments; nothing is written to it.
         allow_absent: for a dry run: weights and data may be missing where the file says what they are.
+        tell: hears how far reading the data is.
 
     Raises:
         DpslError: the first thing that would stop training.
     """
     parts = absent_parts(plan) if allow_absent else Absent()
     processor = None if parts.processor else load_processor(plan)
-    room = None if processor is None else DataRoom(processor, verify_images=True)
+    room = None if processor is None else DataRoom(processor, verify_images=True, tell=tell)
     initial = skeleton(plan, processor, allow_absent=allow_absent)
     skeletons: dict[str, nn.Module] = {}
     forecasts = []

@@ -1,7 +1,7 @@
 """A run folder: where everything is, and writing that a kill at any moment cannot spoil.
 
     plan.json train.yaml prior.prior prior.safetensors environment.json audit.json metrics.jsonl
-    routing.safetensors report.html model/
+    routing.safetensors report.html model/ tokens/
     stages/NAME/  checkpoint-N/ model/ audit.json routing.safetensors samples.safetensors done.json
 
 A file appears whole or not at all: it is written beside its place and renamed. `done.json` and
@@ -153,6 +153,11 @@ class RunFolder:
     def routing(self) -> Path:
         """The last routing statistics."""
         return self.path / "routing.safetensors"
+
+    @property
+    def tokens(self) -> Path:
+        """Large data as it was read, while the run lasts."""
+        return self.path / "tokens"
 
     @property
     def tensorboard(self) -> Path:

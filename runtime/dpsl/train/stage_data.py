@@ -4,20 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from dpsl.errors import DpslError
-from dpsl.train.data import Collator, ConversationDataset, DataSource, load_records
+from dpsl.train.data import Collator, ConversationDataset, DataSource, Record, load_records
+from dpsl.train.data.kept import WORTH_KEEPING, DataRead, content_key, keep, kept
+from dpsl.train.data.progress import Tell, silent
+from dpsl.train.data.records import require_attributes
+from dpsl.train.data.tokenise import Encoder, usable_processes
 from dpsl.train.evaluation import evaluate_answers
 from dpsl.train.image_labels import ImageLabelDataset, collate_image_labels, evaluate_image_labels
+from dpsl.train.processes import rank
 from priorlang.table.prior_table import PriorTable
 from priorlang.training import plan as training
 
 IMAGE_LABELS = "image-labels"
 Evaluate = Callable[[nn.Module, Any], dict[str, float]]
+Sources = tuple[str, ...]
+"""A data set's sources, each as JSON."""
 
 SAMPLED = 512
 """Training records whose routing is kept where none are held out."""
@@ -51,12 +59,34 @@ class DataRoom:
     Args:
         processor: the model's.
         verify_images: open every image once, to find broken ones before training starts.
+        kept: the folder where large data is kept once it is read, and looked for first; None: nowhere.
+        tell: hears how far reading is.
     """
 
-    def __init__(self, processor: Any, *, verify_images: bool = False) -> None:
+    def __init__(
+        self,
+        processor: Any,
+        *,
+        verify_images: bool = False,
+        kept: Path | None = None,
+        tell: Tell = silent,
+    ) -> None:
         self.processor = processor
         self._verify_images = verify_images
-        self._known: dict[tuple[str, ...], Any] = {}
+        self._kept, self._tell = kept, tell
+        self._labelled: dict[str, ImageLabelDataset] = {}
+        self._read: dict[Sources, DataRead] = {}
+        self._samples: dict[tuple[Sources, int | None, str], ConversationDataset] = {}
+
+    def keep_in(self, folder: Path) -> None:
+        """Keep large data that was read, and will be, in this folder; memory then holds none of it.
+
+        Raises:
+            RunFolderError: it cannot be written.
+        """
+        self._kept = folder
+        for sources in self._read:
+            self._keep(sources)
 
     def load(self, stage: training.StagePlan, table: PriorTable | None) -> StageData:
         """Read and check the data of a stage.
@@ -114,26 +144,61 @@ class DataRoom:
         return StageData(train, collate_image_labels, evaluate, bool(held_out))
 
     def _conversations(
-        self, sources: Sequence[training.DataSource], max_length: int, table: PriorTable | None
+        self, planned: Sequence[training.DataSource], max_length: int | None, table: PriorTable | None
     ) -> ConversationDataset:
-        prior = table.header.normal_form if table is not None else ""
-        key = (str(max_length), prior, *(source.model_dump_json() for source in sources))
-        if key not in self._known:
-            own = [DataSource.planned(source) for source in sources]
-            records = load_records(own, table, verify_images=self._verify_images)
-            self._known[key] = ConversationDataset(
-                records, self.processor, table=table, max_length=max_length
+        sources = tuple(source.model_dump_json() for source in planned)
+        key = (sources, max_length, table.header.normal_form if table is not None else "")
+        if key not in self._samples:
+            own = [DataSource.planned(source) for source in planned]
+            address = content_key(own, self._identity)
+            read = self._read.get(sources) or self._found(address)
+            if read is not None:
+                require_attributes(read.records, table)
+            samples = ConversationDataset(
+                read.records if read is not None else self._loaded(own, table),
+                self.processor,
+                table=table,
+                max_length=max_length,
+                tokens=read.tokens if read is not None else None,
+                processes=usable_processes(),
+                tell=self._tell,
             )
-        known: ConversationDataset = self._known[key]
-        return known
+            self._samples[key] = samples
+            if read is None:
+                self._read[sources] = DataRead(address, samples.records, samples.tokens)
+                self._keep(sources)
+            else:
+                self._read[sources] = read
+        return self._samples[key]
+
+    @cached_property
+    def _identity(self) -> str:
+        return Encoder(self.processor).identity()
+
+    def _loaded(self, sources: Sequence[DataSource], table: PriorTable | None) -> list[Record]:
+        return load_records(sources, table, verify_images=self._verify_images, tell=self._tell)
+
+    def _found(self, address: str) -> DataRead | None:
+        """Rank 0 has looked at every byte by the time the others come."""
+        return None if self._kept is None else kept(self._kept, address, checked=rank() == 0)
+
+    def _keep(self, sources: Sources) -> None:
+        read = self._read[sources]
+        if self._kept is None or rank() != 0 or len(read.tokens.ids) < WORTH_KEEPING:
+            return
+        keep(self._kept, read)
+        mapped = kept(self._kept, read.key, checked=False) or read
+        self._read[sources] = mapped
+        for (known, *_), samples in self._samples.items():
+            if known == sources:
+                samples.records, samples.tokens = mapped.records, mapped.tokens
 
     def _labels(self, source: training.DataSource) -> ImageLabelDataset:
-        key = ("labels", source.model_dump_json())
-        if key not in self._known:
+        key = source.model_dump_json()
+        if key not in self._labelled:
             images: Path = source.images or source.path.parent
-            self._known[key] = ImageLabelDataset(source.path, images, self.processor)
-        known: ImageLabelDataset = self._known[key]
-        return known
+            self._labelled[key] = ImageLabelDataset(source.path, images, self.processor, tell=self._tell)
+        return self._labelled[key]
 
 
 def _prefixes(stage: training.StagePlan) -> list[tuple[str, training.DataSource]]:

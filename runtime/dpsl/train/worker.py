@@ -23,7 +23,15 @@ from typing import TYPE_CHECKING
 from dpsl.errors import DpslError
 from dpsl.train.faults import LostProcessError, MachineError, told_faults
 from dpsl.train.interrupt import keep_interrupts
-from dpsl.train.processes import barrier, end_with_parent, first_on_main, prepare_process, rank, world_size
+from dpsl.train.processes import (
+    barrier,
+    end_with_parent,
+    first_on_main,
+    launched_together,
+    prepare_process,
+    rank,
+    world_size,
+)
 from dpsl.train.run_folder import RunFolder, RunFolderError, open_run_folder, replacing, write_json
 from priorlang.table.prior_table import PriorTable
 from priorlang.training.lineage import origin_of
@@ -63,10 +71,12 @@ def train_run(path: Path, *, quiet: bool = False, data: DataRoom | None = None) 
             held.enter_context(run.locked())
             _clean_up(run, plan)
         _join()
-        data = data or DataRoom(load_processor(plan))
+        data = data or DataRoom(load_processor(plan), kept=run.tokens, tell=console.reading)
         waiting = [index for index, stage in enumerate(plan.stages) if not run.stage(stage.name).done]
-        shaped = shaped_steps(run, plan, data)
-        _read_ahead(run, [plan.stages[index] for index in waiting], data)
+        read_ahead(
+            run, [s for i, s in enumerate(plan.stages) if waiting and (i in waiting or _counted(s))], data
+        )
+        shaped = shaped_steps(run, plan, data) if waiting else []
         for index in waiting:
             stage = plan.stages[index]
             console.line(f"── {stage.name} ({index + 1} of {len(plan.stages)})")
@@ -82,13 +92,23 @@ def train_run(path: Path, *, quiet: bool = False, data: DataRoom | None = None) 
             )
             run_stage(given, starting_model(plan, stage, before), console)
             gc.collect()
-        first_on_main(lambda: _keep_final_model(run, plan))
+        first_on_main(lambda: _complete(run, plan))
 
 
-def _read_ahead(run: RunFolder, stages: Sequence[StagePlan], data: DataRoom) -> None:
-    """Read all data before there is a model. Collections, of which every stage makes several, then skip it."""
-    for stage in stages:
-        data.load(stage, table_of(run, stage) if stage.moe else None)
+def read_ahead(run: RunFolder, stages: Sequence[StagePlan], data: DataRoom) -> None:
+    """Read all data before there is a model: on rank 0 first, which keeps what is large for the others to map.
+
+    Raises:
+        DpslError: the data cannot be used. Ranks other than 0 leave without a word.
+    """
+
+    def read() -> None:
+        for stage in stages:
+            data.load(stage, table_of(run, stage) if stage.moe else None)
+
+    launched_together(read)
+    read()
+    # Collections, of which every stage makes several, then skip it.
     gc.collect()
     gc.freeze()
 
@@ -99,10 +119,14 @@ def shaped_steps(run: RunFolder, plan: TrainingPlan, data: DataRoom) -> list[int
 
     counts = []
     for stage in plan.stages:
-        counted = stage.shape and stage.max_steps < 0
-        samples = len(data.load(stage, table_of(run, stage)).train) if counted else 0
+        samples = len(data.load(stage, table_of(run, stage)).train) if _counted(stage) else 0
         counts.append(planned_steps(stage, samples, world_size()) if stage.shape else 0)
     return counts
+
+
+def _counted(stage: StagePlan) -> bool:
+    """Whether a prior's schedule counts the stage's steps, and its data says how many."""
+    return stage.shape and stage.max_steps < 0
 
 
 def table_of(run: RunFolder, stage: StagePlan) -> PriorTable | None:
@@ -115,7 +139,10 @@ def table_of(run: RunFolder, stage: StagePlan) -> PriorTable | None:
 
 def _clean_up(run: RunFolder, plan: TrainingPlan) -> None:
     """Drop what a kill left half-done, and what will be done again."""
+    from dpsl.train.data.kept import drop_unfinished
+
     names = [stage.name for stage in plan.stages]
+    drop_unfinished(run.tokens)
     for name in names:
         run.stage(name).drop_unfinished()
     current = next((name for name in names if not run.stage(name).done), None)
@@ -170,10 +197,12 @@ def _join() -> None:
     barrier()
 
 
-def _keep_final_model(run: RunFolder, plan: TrainingPlan) -> None:
+def _complete(run: RunFolder, plan: TrainingPlan) -> None:
+    """Keep the last stage's model as the run's, and let go of what only training needs."""
     if not run.model.is_dir():
         with replacing(run.model) as beside:
             shutil.copytree(run.stage(plan.stages[-1].name).model, beside, copy_function=_link_or_copy)
+    shutil.rmtree(run.tokens, ignore_errors=True)
 
 
 def _link_or_copy(source: str, target: str) -> None:

@@ -12,7 +12,11 @@ from typing import Any
 
 from jinja2.exceptions import TemplateError
 
-from dpsl.train.data.records import PLACEHOLDER, Turn
+from dpsl.errors import DpslError
+from dpsl.train.data.turns import PLACEHOLDER, Turn
+
+Message = dict[str, Any]
+"""A turn as chat templates read it."""
 
 
 class ChatError(Exception):
@@ -36,11 +40,20 @@ class ChatFormat:
     """How one model writes conversations."""
 
     def __init__(self, processor: Any) -> None:
+        """Find the template: the processor's own before its tokenizer's.
+
+        Raises:
+            DpslError: there are several templates, and none is the default.
+        """
         self._tokenizer = getattr(processor, "tokenizer", processor)
         self._image_token = str(getattr(processor, "image_token", PLACEHOLDER))
-        own = getattr(processor, "chat_template", None)
-        self._renderer = processor if own else self._tokenizer if self._tokenizer.chat_template else None
-        self._content_in_parts = self._renderer is not None and self._takes_parts()
+        self._template = _default(getattr(processor, "chat_template", None) or self._tokenizer.chat_template)
+        self._content_in_parts = self._template is not None and self._takes_parts()
+
+    @property
+    def identity(self) -> list[object]:
+        """What decides how conversations are written: image token, and the template and what it reads, or None."""
+        return [self._image_token, self._template, self._content_in_parts]
 
     def pieces(self, turns: Sequence[Turn]) -> list[Piece]:
         """The text of a conversation, or of plain text, in order.
@@ -50,7 +63,7 @@ class ChatFormat:
         """
         if not any(turn.role == "user" for turn in turns):
             return [Piece(turn.text + self._end, learnt=True) for turn in turns if turn.role == "assistant"]
-        return self._plain(turns) if self._renderer is None else self._templated(turns)
+        return self._plain(turns) if self._template is None else self._templated(turns)
 
     def prompt(self, turns: Sequence[Turn]) -> str:
         """The text of a conversation that ends with a question, up to where the answer begins.
@@ -58,8 +71,8 @@ class ChatFormat:
         Raises:
             ChatError: the chat template refuses it.
         """
-        if self._renderer is not None:
-            return self._render(turns, prompt=True)
+        if self._template is not None:
+            return self._render([self._messages(turns)], prompt=True)[0]
         return "".join(piece.text for piece in self._plain(turns))
 
     @property
@@ -79,19 +92,19 @@ class ChatFormat:
         return pieces
 
     def _templated(self, turns: Sequence[Turn]) -> list[Piece]:
+        messages = self._messages(turns)
+        places = [place for place, turn in enumerate(turns) if turn.role == "assistant"]
+        prompts = self._render([messages[:place] for place in places], prompt=True)
+        answers = self._render([messages[: place + 1] for place in places], prompt=False)
         pieces: list[Piece] = []
         written = ""
-        for place, turn in enumerate(turns):
-            if turn.role != "assistant":
-                continue
-            asked = self._render(turns[:place], prompt=True)
-            answered = self._render(turns[: place + 1], prompt=False)
+        for place, asked, answered in zip(places, prompts, answers, strict=True):
             if not asked.startswith(written) or not answered.startswith(asked):
                 raise ChatError(
                     "the chat template rewrites earlier turns", "give the model folder one that only appends"
                 )
             pieces.append(Piece(asked[len(written) :], learnt=False))
-            pieces += self._answer(answered[len(asked) :], turn.text)
+            pieces += self._answer(answered[len(asked) :], turns[place].text)
             written = answered
         return pieces
 
@@ -109,16 +122,23 @@ class ChatFormat:
         learnt = stop + len(ending)
         return [Piece(written[:learnt], learnt=True), Piece(written[learnt:], learnt=False)]
 
-    def _render(self, turns: Sequence[Turn], *, prompt: bool) -> str:
-        assert self._renderer is not None
-        messages = [{"role": turn.role, "content": self._content(turn.text)} for turn in turns]
+    def _render(self, conversations: list[list[Message]], *, prompt: bool) -> list[str]:
+        """The text of each; together, as most of a call's time is not the template's."""
         try:
-            text = self._renderer.apply_chat_template(messages, tokenize=False, add_generation_prompt=prompt)
+            texts = self._tokenizer.apply_chat_template(
+                conversations,
+                chat_template=self._template,
+                tokenize=False,
+                add_generation_prompt=prompt,
+            )
         except TemplateError as error:
             raise ChatError(
                 f"the chat template refuses it ({error})", "mend the conversation or drop it"
             ) from None
-        return str(text)
+        return list(texts)
+
+    def _messages(self, turns: Sequence[Turn]) -> list[Message]:
+        return [{"role": turn.role, "content": self._content(turn.text)} for turn in turns]
 
     def _content(self, text: str) -> str | list[dict[str, str]]:
         if not self._content_in_parts:
@@ -136,7 +156,19 @@ class ChatFormat:
         """Whether the template reads content as a list of parts: tried out, since templates do not say."""
         self._content_in_parts = True
         try:
-            text = self._render([Turn("user", f"{PLACEHOLDER}\nprobe")], prompt=True)
+            text = self.prompt([Turn("user", f"{PLACEHOLDER}\nprobe")])
         except (ChatError, TypeError, ValueError):
             return False
         return "probe" in text and self._image_token in text and "'type'" not in text
+
+
+def _default(template: str | dict[str, str] | None) -> str | None:
+    if not isinstance(template, dict):
+        return template
+    if "default" not in template:
+        raise DpslError(
+            "the model's chat templates",
+            f"they are {', '.join(template)}, and none is the default",
+            "name one of them `default`",
+        )
+    return template["default"]

@@ -1,4 +1,4 @@
-"""Conversations as tokens and labels.
+"""Records as samples: tokens, labels and pixels.
 
 Everything is tokenised up front, so that what cannot be learnt is found before the first step; images are
 decoded when they are needed.
@@ -6,7 +6,7 @@ decoded when they are needed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 from typing import Any
@@ -17,11 +17,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from dpsl.errors import DataError, DataProblem, DpslError
-from dpsl.train.data.chat import ChatError, ChatFormat
+from dpsl.errors import DataError, DataProblem
+from dpsl.train.data.chat import ChatError
 from dpsl.train.data.images import ImageLoader
-from dpsl.train.data.records import Record, Turn
+from dpsl.train.data.progress import Tell, silent
+from dpsl.train.data.records import Record
 from dpsl.train.data.token_classes import record_codes
+from dpsl.train.data.token_store import TokenStore
+from dpsl.train.data.tokenise import Encoder, tokenise
 from priorlang.table.prior_table import PriorTable
 
 IGNORED = -100
@@ -45,19 +48,12 @@ class Sample:
     codes: dict[str, int]
 
 
-@dataclass(frozen=True)
-class _Tokens:
-    """A conversation before its images expand: [T] ids, and which of them are learnt."""
-
-    ids: NDArray[np.int32]
-    learnt: NDArray[np.bool_]
-
-
 class ConversationDataset(Dataset[Sample]):
     """Records as samples.
 
     Attributes:
         records: what was read.
+        tokens: their tokens, before images expand.
         lengths: [N] int64, tokens of each sample after images expand.
         image_tokens: [N] int64, how many of them are image tokens.
         codes: for each attribute of the prior but modality, [N] int64.
@@ -72,8 +68,11 @@ class ConversationDataset(Dataset[Sample]):
         table: PriorTable | None = None,
         max_length: int | None = None,
         image_cache_bytes: int = 256 << 20,
+        tokens: TokenStore | None = None,
+        processes: int = 1,
+        tell: Tell = silent,
     ) -> None:
-        """Tokenise.
+        """Tokenise, and check what came out.
 
         Args:
             records: from `load_records` with the same table.
@@ -81,6 +80,10 @@ class ConversationDataset(Dataset[Sample]):
             table: the prior whose codes the samples carry.
             max_length: longer samples are cut; None: never.
             image_cache_bytes: decoded images kept in memory.
+            tokens: the tokens of these records, where they are known; the records then need no turns.
+            processes: how many may tokenise where there is much to do; with more than one, the program's own
+                file must be importable, as `multiprocessing` asks.
+            tell: hears how far it is.
 
         Raises:
             DataError: conversations that the model's chat template refuses, images for a text model, cuts
@@ -90,37 +93,24 @@ class ConversationDataset(Dataset[Sample]):
         self.records = records
         self._images = ImageLoader(processor, image_cache_bytes)
         self._max_length = max_length
-        tokenizer = _Tokenizer(processor)
-        self.image_token_id = tokenizer.image_token_id
-        problems: list[DataProblem] = []
-        self._tokens: list[_Tokens] = []
-        for record in records:
-            try:
-                tokens = tokenizer(record.turns)
-                self._tokens.append(tokens)
-                self._check(record, tokens)
-            except ChatError as error:
-                problems.append(DataProblem(record.place, error.problem, error.fix))
-        if problems:
-            raise DataError(problems)
-        expanded = self._images.tokens_per_image * np.array(
-            [len(record.images) for record in records], np.int64
-        )
-        whole = np.array(
-            [len(tokens.ids) - len(r.images) for tokens, r in zip(self._tokens, records, strict=True)]
-        )
-        lengths = whole.astype(np.int64) + expanded
-        self.image_tokens = expanded
-        self.lengths = lengths if max_length is None else np.minimum(lengths, max_length)
-        codes = [record_codes(table, record.attributes) for record in records]
-        self.codes = {
-            name: np.array([c[name] for c in codes], np.int64) for name in (codes[0] if codes else {})
-        }
+        encoder = Encoder(processor)
+        self.image_token_id = encoder.image_token_id
+        refused: Mapping[int, ChatError] = {}
+        if tokens is None:
+            found = tokenise([record.turns for record in records], encoder, processes=processes, tell=tell)
+            tokens, refused = found.store, found.refused
+        self.tokens = tokens
+        shown_N = np.array([len(record.images) for record in records], np.int64)
+        self.image_tokens = self._images.tokens_per_image * shown_N
+        lengths_N = tokens.record_lengths - shown_N + self.image_tokens
+        self._check(shown_N, lengths_N, refused)
+        self.lengths = lengths_N if max_length is None else np.minimum(lengths_N, max_length)
+        self.codes = _codes(table, records)
 
     def head(self, count: int) -> ConversationDataset:
         """The first records alone, of what was read already."""
         part = copy(self)
-        part.records, part._tokens = self.records[:count], self._tokens[:count]
+        part.records, part.tokens = self.records[:count], self.tokens.head(count)
         part.lengths, part.image_tokens = self.lengths[:count], self.image_tokens[:count]
         part.codes = {name: codes_N[:count] for name, codes_N in self.codes.items()}
         return part
@@ -132,79 +122,62 @@ class ConversationDataset(Dataset[Sample]):
     def __getitem__(self, index: int) -> Sample:
         """Sample number `index`, with its images decoded."""
         record = self.records[index]
-        ids, learnt = self._expanded(self._tokens[index])
-        input_ids = torch.from_numpy(ids.astype(np.int64))
-        labels = torch.where(torch.from_numpy(learnt), input_ids, IGNORED)
+        ids, learnt = self._expanded(index)
+        input_ids = ids.astype(np.int64)
+        labels = np.where(learnt, input_ids, IGNORED)
         pixels = [self._images.load(path, record.place) for path in record.images]
         codes = {name: int(values[index]) for name, values in self.codes.items()}
-        return Sample(input_ids, labels, torch.stack(pixels) if pixels else None, codes)
+        texts = torch.from_numpy(input_ids), torch.from_numpy(labels)
+        return Sample(*texts, torch.stack(pixels) if pixels else None, codes)
 
-    def _check(self, record: Record, tokens: _Tokens) -> None:
-        shown = (
-            int(np.count_nonzero(tokens.ids == self.image_token_id)) if self.image_token_id is not None else 0
-        )
-        if record.images and not self._images.tokens_per_image:
-            raise ChatError("it has images, but the model reads text alone", "use a vision–language model")
-        if shown != len(record.images):
-            raise ChatError(
-                f"{len(record.images)} image(s) became {shown} image tokens in the chat template",
+    def _check(
+        self, shown_N: NDArray[np.int64], lengths_N: NDArray[np.int64], refused: Mapping[int, ChatError]
+    ) -> None:
+        """Look at every record that something may be wrong with."""
+        suspect_N = self.tokens.record_images != shown_N
+        if not self._images.tokens_per_image:
+            suspect_N |= shown_N > 0
+        if self._max_length is not None:
+            suspect_N |= lengths_N > self._max_length
+        problems: list[DataProblem] = []
+        for index in sorted({*np.flatnonzero(suspect_N).tolist(), *refused}):
+            error = refused.get(index) or self._problem(index, int(shown_N[index]))
+            if error is not None:
+                problems.append(DataProblem(self.records[index].place, error.problem, error.fix))
+        if problems:
+            raise DataError(problems)
+
+    def _problem(self, index: int, images: int) -> ChatError | None:
+        seen = int(self.tokens.images[self.tokens.conversation[index]])
+        if images and not self._images.tokens_per_image:
+            return ChatError("it has images, but the model reads text alone", "use a vision–language model")
+        if seen != images:
+            return ChatError(
+                f"{images} image(s) became {seen} image tokens in the chat template",
                 "give the model folder a chat template that writes one image token per image",
             )
-        if self._max_length is not None:
-            ids, learnt = self._expanded(tokens)
-            fix = "raise max_length or drop the record"
-            if (
-                record.images
-                and np.count_nonzero(ids == self.image_token_id) != shown * self._images.tokens_per_image
-            ):
-                raise ChatError(f"max_length {self._max_length} cuts through its images", fix)
-            if not learnt.any():
-                raise ChatError(f"max_length {self._max_length} leaves nothing of its answers", fix)
+        ids, learnt = self._expanded(index)
+        fix = "raise max_length or drop the record"
+        if images and np.count_nonzero(ids == self.image_token_id) != images * self._images.tokens_per_image:
+            return ChatError(f"max_length {self._max_length} cuts through its images", fix)
+        if not learnt.any():
+            return ChatError(f"max_length {self._max_length} leaves nothing of its answers", fix)
+        return None
 
-    def _expanded(self, tokens: _Tokens) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
-        ids, learnt = tokens.ids, tokens.learnt
+    def _expanded(self, index: int) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+        ids, learnt = self.tokens.of(index)
         if self.image_token_id is not None:
             repeats = np.where(ids == self.image_token_id, self._images.tokens_per_image, 1)
             ids, learnt = np.repeat(ids, repeats), np.repeat(learnt, repeats)
         return ids[: self._max_length], learnt[: self._max_length]
 
 
-class _Tokenizer:
-    """Turns to token ids, remembering conversations that were seen before."""
-
-    def __init__(self, processor: Any) -> None:
-        self._tokenizer = getattr(processor, "tokenizer", processor)
-        if not getattr(self._tokenizer, "is_fast", False):
-            raise DpslError(
-                f"the model's {type(self._tokenizer).__name__}",
-                "it does not tell which characters a token stands for",
-                "use the fast form of the tokenizer, a tokenizer.json in the model folder",
-            )
-        self._chat = ChatFormat(processor)
-        self._seen: dict[tuple[Turn, ...], _Tokens] = {}
-        image_token = getattr(processor, "image_token", None)
-        self.image_token_id = (
-            None if image_token is None else int(self._tokenizer.convert_tokens_to_ids(image_token))
-        )
-        bos = self._tokenizer.bos_token_id
-        starts = bos is not None and self._tokenizer("").input_ids[:1] == [bos]
-        self._bos: int | None = bos if starts else None
-
-    def __call__(self, turns: tuple[Turn, ...]) -> _Tokens:
-        if turns not in self._seen:
-            self._seen[turns] = self._tokens(turns)
-        return self._seen[turns]
-
-    def _tokens(self, turns: tuple[Turn, ...]) -> _Tokens:
-        """A token is learnt if the last of its characters is: it is then written after the prompt."""
-        pieces = self._chat.pieces(turns)
-        learnt_of_character = np.repeat([p.learnt for p in pieces], [len(p.text) for p in pieces])
-        text = "".join(piece.text for piece in pieces)
-        encoded = self._tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-        ids = np.array(encoded["input_ids"], np.int32)
-        last = np.array([max(stop - 1, 0) for _, stop in encoded["offset_mapping"]], np.int64)
-        learnt = learnt_of_character[last].astype(np.bool_)
-        if self._bos is not None and ids[0] != self._bos:
-            ids = np.concatenate([np.array([self._bos], np.int32), ids])
-            learnt = np.concatenate([np.array([False]), learnt])
-        return _Tokens(ids, learnt)
+def _codes(table: PriorTable | None, records: Sequence[Record]) -> dict[str, NDArray[np.int64]]:
+    """Records share their attributes, so most codes are looked up once."""
+    known: dict[int, tuple[Mapping[str, str], dict[str, int]]] = {}
+    codes = []
+    for attributes in (record.attributes for record in records):
+        if id(attributes) not in known:
+            known[id(attributes)] = attributes, record_codes(table, attributes)
+        codes.append(known[id(attributes)][1])
+    return {name: np.array([c[name] for c in codes], np.int64) for name in (codes[0] if codes else {})}

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import warnings
 from collections import OrderedDict
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +15,41 @@ from PIL import Image
 from torch import Tensor
 
 from dpsl.errors import DataError, DataProblem, DpslError
+from dpsl.train.data.progress import Tell, silent
 
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
 """What Pillow raises on damaged files; a broken PNG chunk is a SyntaxError."""
 
 
-def image_problem(path: Path, *, verify: bool) -> tuple[str, str] | None:
-    """What is wrong with an image file, and the fix; `verify` reads it, without decoding its pixels."""
+Complaint = tuple[str, str]
+"""What is wrong, and the fix."""
+
+READERS, TOGETHER = 16, 1024
+"""Threads that open files, most of whose time is the disk's, and files that they are given at a time."""
+
+
+def image_problems(
+    paths: Iterable[Path], *, verify: bool, tell: Tell = silent
+) -> dict[Path, Complaint | None]:
+    """What is wrong with image files, each looked at once; None where nothing is.
+
+    Args:
+        paths: the files.
+        verify: open each, without decoding its pixels; else it need only be there.
+        tell: hears how far it is.
+    """
+    distinct = list(dict.fromkeys(paths))
+    found: dict[Path, Complaint | None] = {}
+    with warnings.catch_warnings(), ThreadPoolExecutor(READERS) as readers:
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        for start in range(0, len(distinct), TOGETHER):
+            some = distinct[start : start + TOGETHER]
+            found |= zip(some, readers.map(partial(_problem, verify=verify), some), strict=True)
+            tell("images checked", len(found), len(distinct))
+    return found
+
+
+def _problem(path: Path, *, verify: bool) -> Complaint | None:
     if not path.is_file():
         return (
             f"image {path} not found",
@@ -26,10 +57,8 @@ def image_problem(path: Path, *, verify: bool) -> tuple[str, str] | None:
         )
     if verify:
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-                with Image.open(path) as image:
-                    image.verify()
+            with Image.open(path) as image:
+                image.verify()
         except _BROKEN as error:
             return _broken(path, error)
     return None

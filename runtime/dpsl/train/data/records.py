@@ -11,25 +11,20 @@ Every problem of every file is found in one pass.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Self
+from typing import Self
 
 from dpsl.errors import DataError, DataProblem
-from dpsl.train.data.images import image_problem
+from dpsl.train.data.images import image_problems
 from dpsl.train.data.json_list import kind, read_list
+from dpsl.train.data.progress import Tell, silent
 from dpsl.train.data.token_classes import missing_member
+from dpsl.train.data.turns import PLACEHOLDER, Role, Turn
 from priorlang.table.prior_table import PriorTable
 from priorlang.training import plan as training
 
-Complaint = tuple[str, str]
-"""What is wrong, and the fix."""
-
-PLACEHOLDER = "<image>"
-"""Where a conversation shows an image, whatever the model's own image token is."""
-
-Role = Literal["system", "user", "assistant"]
 _ROLES: dict[str, Role] = {
     "human": "user",
     "user": "user",
@@ -40,6 +35,13 @@ _ROLES: dict[str, Role] = {
 _CONVERSATION = '[{"from": "human", "value": …}, {"from": "gpt", "value": …}]'
 _EXPECTED = "expected one list of LLaVA records"
 _OWN_FIELDS = frozenset({"id", "image", "conversations"})
+
+Attributes = Mapping[str, str]
+Alike = dict[tuple[tuple[str, str], ...], Attributes]
+"""Attributes that many records share are kept once."""
+
+TOGETHER = 1024
+"""Records between two words on how far reading is."""
 
 
 @dataclass(frozen=True)
@@ -64,15 +66,7 @@ class DataSource:
         return cls(source.path, source.images, dict(source.attributes), source.fraction)
 
 
-@dataclass(frozen=True)
-class Turn:
-    """One message of a conversation."""
-
-    role: Role
-    text: str
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Record:
     """One training example.
 
@@ -86,11 +80,15 @@ class Record:
     place: str
     images: tuple[Path, ...]
     turns: tuple[Turn, ...]
-    attributes: Mapping[str, str]
+    attributes: Attributes
 
 
 def load_records(
-    sources: Sequence[DataSource], table: PriorTable | None = None, *, verify_images: bool = True
+    sources: Sequence[DataSource],
+    table: PriorTable | None = None,
+    *,
+    verify_images: bool = True,
+    tell: Tell = silent,
 ) -> list[Record]:
     """Read every source, in order.
 
@@ -98,33 +96,58 @@ def load_records(
         sources: the files.
         table: a prior whose attributes, except modality, every record must carry.
         verify_images: open each image file once, to find broken ones before training starts.
+        tell: hears how far it is.
 
     Raises:
         DataError: with every problem found.
     """
     records: list[Record] = []
-    problems: list[DataProblem] = []
-    checked: dict[Path, Complaint | None] = {}
+    problems: list[tuple[int, DataProblem]] = []
     for source in sources:
-        try:
-            raw_records = read_list(source.path, _EXPECTED)
-        except DataError as error:
-            problems += error.problems
-            continue
-        for index in kept_indices(len(raw_records), source.fraction):
-            raw = raw_records[index]
-            place = _place(source.path, index, raw)
-            try:
-                record = _record(raw, place, source)
-            except _UnusableError as unusable:
-                problems.append(DataProblem(place, unusable.problem, unusable.fix))
-                continue
-            found = [*_image_problems(record, checked, verify_images), *_attribute_problems(record, table)]
-            problems += [DataProblem(place, problem, fix) for problem, fix in found]
-            records.append(record)
+        _read(source, records, problems, tell)
+    broken = image_problems((path for r in records for path in r.images), verify=verify_images, tell=tell)
+    for number, record in enumerate(records):
+        complaints = [complaint for path in record.images if (complaint := broken[path]) is not None]
+        problems += [(number, DataProblem(record.place, *complaint)) for complaint in complaints]
+    problems += [(number, problem) for number, problem in _attribute_problems(records, table)]
+    if problems:
+        raise DataError([problem for _, problem in sorted(problems, key=lambda found: found[0])])
+    return records
+
+
+def require_attributes(records: Iterable[Record], table: PriorTable | None) -> None:
+    """Ask of records that were read before what `load_records` asks.
+
+    Raises:
+        DataError: some do not carry an attribute of the prior.
+    """
+    problems = [problem for _, problem in _attribute_problems(records, table)]
     if problems:
         raise DataError(problems)
-    return records
+
+
+def _read(
+    source: DataSource, records: list[Record], problems: list[tuple[int, DataProblem]], tell: Tell
+) -> None:
+    """Add the records of a source; what is wrong comes with the number of the next record that is right."""
+    try:
+        raw_records = read_list(source.path, _EXPECTED)
+    except DataError as error:
+        problems += [(len(records), problem) for problem in error.problems]
+        return
+    alike: Alike = {}
+    indices = kept_indices(len(raw_records), source.fraction)
+    for done, index in enumerate(indices, 1):
+        raw, raw_records[index] = raw_records[index], None
+        place = _place(source.path, index, raw)
+        try:
+            record = _record(raw, place, source, alike)
+        except _UnusableError as unusable:
+            problems.append((len(records), DataProblem(place, unusable.problem, unusable.fix)))
+            continue
+        records.append(record)
+        if done % TOGETHER == 0:
+            tell("records read", done, len(indices))
 
 
 def kept_indices(records: int, fraction: float) -> Sequence[int]:
@@ -152,7 +175,7 @@ def _place(path: Path, index: int, raw: object) -> str:
     return f"{path} record {index}" + (f" (id {name})" if isinstance(name, str | int) else "")
 
 
-def _record(raw: object, place: str, source: DataSource) -> Record:
+def _record(raw: object, place: str, source: DataSource, alike: Alike) -> Record:
     if not isinstance(raw, dict):
         raise _UnusableError(f"it is {kind(raw)}", 'expected {"conversations": …, "image": …}')
     folder = source.images if source.images is not None else source.path.parent
@@ -165,7 +188,8 @@ def _record(raw: object, place: str, source: DataSource) -> Record:
             f"write one {PLACEHOLDER} per image",
         )
     own = {name: str(value) for name, value in raw.items() if _is_member(name, value)}
-    return Record(place, images, turns, {**source.attributes, **own})
+    attributes = {**source.attributes, **own}
+    return Record(place, images, turns, alike.setdefault(tuple(attributes.items()), attributes))
 
 
 def _is_member(name: str, value: object) -> bool:
@@ -218,19 +242,12 @@ def _turn(entry: object, number: int) -> Turn:
     return Turn(_ROLES[speaker], value)
 
 
-def _image_problems(
-    record: Record, checked: dict[Path, Complaint | None], verify: bool
-) -> Iterator[Complaint]:
-    for path in record.images:
-        if path not in checked:
-            checked[path] = image_problem(path, verify=verify)
-        complaint = checked[path]
-        if complaint is not None:
-            yield complaint
-
-
-def _attribute_problems(record: Record, table: PriorTable | None) -> Iterator[Complaint]:
-    for attribute in table.header.attributes if table is not None else ():
-        complaint = missing_member(attribute, record.attributes)
-        if complaint is not None:
-            yield complaint
+def _attribute_problems(
+    records: Iterable[Record], table: PriorTable | None
+) -> Iterator[tuple[int, DataProblem]]:
+    attributes = table.header.attributes if table is not None else ()
+    for number, record in enumerate(records if attributes else ()):
+        for attribute in attributes:
+            complaint = missing_member(attribute, record.attributes)
+            if complaint is not None:
+                yield number, DataProblem(record.place, *complaint)

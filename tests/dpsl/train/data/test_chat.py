@@ -8,7 +8,7 @@ import pytest
 from transformers import PreTrainedTokenizerFast
 
 from dpsl.train.data.chat import ChatError, ChatFormat
-from dpsl.train.data.records import Turn
+from dpsl.train.data.turns import Turn
 
 LLAVA_IN_PARTS = (
     "{% for message in messages %}{{ message['role'].upper() + ': ' }}"

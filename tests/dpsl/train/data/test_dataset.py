@@ -14,7 +14,8 @@ from PIL import Image
 
 from dpsl.errors import DataError
 from dpsl.train.data.dataset import IGNORED, ConversationDataset
-from dpsl.train.data.records import DataSource, Record, Turn, load_records
+from dpsl.train.data.records import DataSource, Record, load_records
+from dpsl.train.data.turns import Turn
 
 WORDS = st.text(alphabet="abcde xyz.?'é\n7", min_size=1, max_size=20).map(str.strip).filter(bool)
 ROUNDS = st.lists(st.tuples(WORDS, WORDS), min_size=1, max_size=3)

@@ -11,7 +11,9 @@ import pytest
 from PIL import Image
 
 from dpsl.errors import DataError
-from dpsl.train.data.records import DataSource, Turn, load_records
+from dpsl.train.data import records as records_module
+from dpsl.train.data.records import DataSource, load_records
+from dpsl.train.data.turns import Turn
 from priorlang.table.prior_table import PriorTable, TableAttribute
 
 Make = Callable[..., PriorTable]
@@ -168,3 +170,40 @@ def test_unknown_takes_what_is_absent_or_unlisted(
 def test_the_modality_is_not_asked_of_records(folder: Path, make_table: Make) -> None:
     table = make_table(TableAttribute("modality", ("vision", "language")))
     assert load_records([write(folder, [record()])], table)
+
+
+def test_problems_come_in_the_order_of_the_records_and_each_image_is_opened_once(
+    folder: Path, make_table: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+    real = Image.open
+
+    def count(path: Path) -> Any:
+        opened.append(path.name)
+        return real(path)
+
+    monkeypatch.setattr(Image, "open", count)
+    bad = [
+        record("<image> Which?", image="broken.png"),
+        record(answer=""),
+        record("<image> Which?", image="good.png"),
+        record("<image> Which?", image="broken.png", task="vqa"),
+    ]
+    with pytest.raises(DataError) as raised:
+        load_records([write(folder, bad)], make_table(TASK))
+    found = [(problem.place.split()[2], problem.problem.split()[0]) for problem in raised.value.problems]
+    assert found == [
+        ("0", "image"), ("0", "it"), ("1", "a"), ("2", "it"), ("3", "image"), ("3", "the"),
+    ]  # fmt: skip
+    assert sorted(opened) == ["broken.png", "good.png"]
+
+
+def test_records_that_state_the_same_share_it_and_reading_is_told(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(records_module, "TOGETHER", 2)
+    told: list[tuple[str, int, int]] = []
+    source = write(folder, [record("<image> Which?", image="good.png", task="digit") for _ in range(4)])
+    read = load_records([source], tell=lambda *how: told.append(how))
+    assert len({id(record.attributes) for record in read}) == 1
+    assert told == [("records read", 2, 4), ("records read", 4, 4), ("images checked", 1, 1)]

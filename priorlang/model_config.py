@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from priorlang.diagnostics.finding import Finding, PriorError, Severity
+from priorlang.diagnostics.finding import Finding, PriorError, Related, Severity
 from priorlang.diagnostics.span import whole_file
 
 _LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
@@ -29,6 +29,12 @@ class GivenModel:
     experts: int | None = None
     top_k: int | None = None
     routed: tuple[int, ...] | None = None
+    places: tuple[tuple[str, Related], ...] = field(default=(), compare=False)
+    """Where a training file states a number, and not the config: `experts` → the place, in words."""
+
+    def place(self, key: str) -> tuple[Related, ...]:
+        """Where a number is stated, where that is not the config."""
+        return tuple(related for known, related in self.places if known == key)
 
     def number(self, key: str) -> int | None:
         """`layers`, `experts` or `top_k`."""

@@ -90,12 +90,13 @@ def _read(
     file: str, settings: tuple[str, ...], *, allow_absent: bool = False
 ) -> tuple[TrainingPlan, Tables, str]:
     """The plan, its compiled priors, and its resolved text."""
-    from priorlang.training import load_plan, render_plan
+    from priorlang.training import read_plan, render_plan
     from priorlang.training.priors import compiled_priors
 
-    plan = load_plan(file, settings, allow_absent=allow_absent)
+    loaded = read_plan(file, settings, allow_absent=allow_absent)
+    plan = loaded.plan
     _require_harnesses(plan)
-    return plan, compiled_priors(plan), render_plan(plan)
+    return plan, compiled_priors(plan, loaded.span), render_plan(plan)
 
 
 def _require_harnesses(plan: TrainingPlan) -> None:

@@ -181,7 +181,10 @@ class _Resolver:
         if given is not None and given != value:
             message = f"the file says {key} = {value}, and the model has {given}"
             fix = Fix(f"write {given}", (Edit(setting.value.span, str(given)),), automatic=False)
-            self.findings.append(Finding("model-mismatch", Severity.ERROR, message, setting.span, fix=fix))
+            related = self.given_model.place(key) if self.given_model is not None else ()
+            self.findings.append(
+                Finding("model-mismatch", Severity.ERROR, message, setting.span, related, fix=fix)
+            )
             return None
         return value
 

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path as FilePath
 from typing import TYPE_CHECKING
 
-from priorlang.diagnostics.finding import Finding, Fix, Severity
+from priorlang.diagnostics.finding import Finding, Fix, Related, Severity
 from priorlang.diagnostics.suggest import closest, listing
+from priorlang.training.upcycle_checks import shown
 
 if TYPE_CHECKING:
     from priorlang.training.plan import StagePlan, TrainingPlan
@@ -73,8 +74,7 @@ def _experts(
 ) -> Iterator[Finding]:
     if maker is not None:
         if maker.upcycle != stage.upcycle:
-            message = f"stage `{maker.name}` makes the experts; `{stage.name}` cannot give another `upcycle`"
-            yield _error(message, tree, index, "upcycle")
+            yield _another_upcycle(stage, maker, tree, index, earlier.index(maker.name))
         return
     for branch in stage.upcycle.branches if stage.upcycle is not None else ():
         if is_folder(branch):
@@ -87,6 +87,25 @@ def _experts(
         elif branch in makers:
             message = f"branch `{branch}` has experts already: branches are dense stages"
             yield _error(message, tree, index, "upcycle", "branches")
+
+
+def _another_upcycle(stage: StagePlan, maker: StagePlan, tree: SourceTree, index: int, makes: int) -> Finding:
+    """A stage goes on with the experts that stage `makes` made: at the first value that differs, with the other."""
+    message = f"stage `{maker.name}` makes the experts; `{stage.name}` cannot give another `upcycle`"
+    if stage.upcycle is None or maker.upcycle is None:
+        return _error(message, tree, index, "upcycle")
+    key = next(
+        key
+        for key in type(maker.upcycle).model_fields
+        if getattr(maker.upcycle, key) != getattr(stage.upcycle, key)
+    )
+    ours, theirs = (shown(getattr(upcycle, key)) for upcycle in (stage.upcycle, maker.upcycle))
+    related = Related(
+        f"`{maker.name}` has {key} = {theirs} from here: give both the same, above `stages`",
+        tree.value_span(_place(tree, makes, "upcycle", key)),
+    )
+    span = tree.value_span(_place(tree, index, "upcycle", key))
+    return Finding("invalid-value", Severity.ERROR, f"{message}, {key} = {ours}", span, (related,))
 
 
 def _unknown(key: str, name: str, known: tuple[str, ...], tree: SourceTree, index: int) -> Finding:
@@ -103,7 +122,15 @@ def _error(message: str, tree: SourceTree, index: int, *keys: str) -> Finding:
 
 def _finding(name: str, message: str, tree: SourceTree, index: int, *keys: str) -> Finding:
     """At the stage's own entry, the default above, or the stage."""
-    own: Path = ("stages", index, *keys)
-    place = next((path for path in (own, own[2:], own[:2]) if path and path in tree.places), ())
+    place = _place(tree, index, *keys)
     fix = Fix("paths start from the folder of the training file") if name == "missing-file" else None
     return Finding(name, Severity.ERROR, message, tree.value_span(place), fix=fix)
+
+
+def _place(tree: SourceTree, index: int, *keys: str) -> Path:
+    stage: Path = ("stages", index)
+    path: Path = (*stage, *keys)
+    if path[:3] not in tree.places:
+        path = keys  # the stage has it from the top of the file
+    ways = (path[:depth] for depth in range(len(path), 0, -1))
+    return next((way for way in (*ways, stage) if way in tree.places), ())

@@ -6,21 +6,18 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path as FilePath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import ValidationError
 
 from priorlang.diagnostics.finding import Finding, PriorError, Severity
-from priorlang.diagnostics.span import whole_file
+from priorlang.diagnostics.span import Span, whole_file
 from priorlang.training.checks import check_plan
 from priorlang.training.complaints import findings_of, missing_key, unknown_key
 from priorlang.training.overrides import parse_overrides, with_overrides
 from priorlang.training.plan import RUN_KEYS, StagePlan, TrainingPlan
 from priorlang.training.resolve import resolve_run, resolve_stage
 from priorlang.training.yaml_tree import Path, SourceTree, read_tree
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)
@@ -33,6 +30,10 @@ class LoadedPlan:
     def stage_path(self, index: int, *keys: str | int) -> Path:
         """Where stage `index` gets the value at `keys` from: its own entry, or the defaults above."""
         return _stage_locator(self.tree, index)(keys)
+
+    def span(self, index: int, *keys: str | int) -> Span:
+        """The place of that value, or of the nearest around it: in the file, or in a `--set`."""
+        return self.tree.value_span(self.stage_path(index, *keys))
 
 
 def load_plan(

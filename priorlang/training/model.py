@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from priorlang.diagnostics.finding import PriorError
+from priorlang.diagnostics.finding import PriorError, Related
+from priorlang.diagnostics.span import Span
 from priorlang.model_config import GivenModel, read_model
 from priorlang.training.plan import StagePlan, TrainingPlan
+from priorlang.training.upcycle import UpcyclePlan
 
 
-def model_of(plan: TrainingPlan, stage: StagePlan) -> GivenModel | None:
+def model_of(
+    plan: TrainingPlan, stage: StagePlan, span: Callable[..., Span] | None = None
+) -> GivenModel | None:
     """The model as the stage will have it: its config, and the experts that `upcycle` gives it.
+
+    Args:
+        plan: the training.
+        stage: one of its stages.
+        span: `span(*keys)` says where the stage has the value at `keys`, for findings.
 
     Returns:
         None where the config is not at hand, as of a hub name: the routers are looked at later anyway.
@@ -22,7 +32,14 @@ def model_of(plan: TrainingPlan, stage: StagePlan) -> GivenModel | None:
     if given.experts is not None or upcycle is None:
         return given
     routed = _routed(upcycle.layers, given.layers)
-    return replace(given, experts=upcycle.experts, top_k=upcycle.top_k, routed=routed)
+    places = () if span is None else tuple(_places(upcycle, span))
+    return replace(given, experts=upcycle.experts, top_k=upcycle.top_k, routed=routed, places=places)
+
+
+def _places(upcycle: UpcyclePlan, span: Callable[..., Span]) -> Iterator[tuple[str, Related]]:
+    for key in ("experts", "top_k"):
+        message = f"`upcycle` gives the model {key} = {getattr(upcycle, key)}: change one of the two"
+        yield key, Related(message, span("upcycle", key))
 
 
 def _sources(plan: TrainingPlan) -> tuple[str, ...]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from priorlang.diagnostics.finding import PriorError
+from priorlang.diagnostics.span import Span
 from priorlang.phases import Prior
 from priorlang.training.model import model_of
 from priorlang.training.plan import TrainingPlan
@@ -17,17 +19,22 @@ if TYPE_CHECKING:
 Tables = Mapping[Path, "PriorTable"]
 
 
-def compiled_priors(plan: TrainingPlan) -> Tables:
+def compiled_priors(plan: TrainingPlan, span: Callable[..., Span] | None = None) -> Tables:
     """The table of each prior file that a plan names, for the model as the stages with experts have it.
+
+    Args:
+        plan: the training.
+        span: `span(index, *keys)` says where stage `index` has a value, for findings; as of a `LoadedPlan`.
 
     Raises:
         PriorError: a prior is wrong, does not fit the model, or fails its own expectations.
     """
     tables: dict[Path, PriorTable] = {}
-    for stage in plan.stages:
+    for index, stage in enumerate(plan.stages):
         if stage.prior is None or not stage.moe or stage.prior in tables:
             continue
-        prior = Prior.read(stage.prior, model=model_of(plan, stage))
+        place = partial(span, index) if span is not None else None
+        prior = Prior.read(stage.prior, model=model_of(plan, stage, place))
         tables[stage.prior] = prior.table
         if failed := [finding for finding in prior.findings if finding.name == "expectation-failed"]:
             raise PriorError(failed)

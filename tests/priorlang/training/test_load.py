@@ -163,6 +163,15 @@ def test_a_mistake_deep_inside_what_was_set_names_its_key_and_the_option(
     assert {finding.span.file for finding in found} == {f"--set {place}={value}"}
 
 
+def test_experts_that_two_stages_give_differently_name_both_places(folder: Path) -> None:
+    (finding,) = complaints(folder, STAGED, {"stages.warmup.upcycle.experts": "6"})
+    assert finding.message.endswith("`finetune` cannot give another `upcycle`, experts = 4")
+    assert told((finding,)) == [("invalid-value", 4, 20)]
+    (other,) = finding.related
+    assert other.span.file == "--set stages.warmup.upcycle.experts=6"
+    assert other.message == "`warmup` has experts = 6 from here: give both the same, above `stages`"
+
+
 def test_the_place_in_a_list_that_is_none(folder: Path) -> None:
     (finding,) = complaints(folder, MINIMAL, {"data.0.fraction": "2"})
     assert finding.message == "`data` is one entry and no list: leave out the `0` after it"

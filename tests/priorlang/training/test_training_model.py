@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from priorlang.diagnostics.finding import PriorError
 from priorlang.model_config import GivenModel
-from priorlang.training import load_plan
+from priorlang.training import load_plan, read_plan
 from priorlang.training.model import model_of
+from priorlang.training.priors import compiled_priors
 
 
 @pytest.fixture
@@ -42,6 +44,22 @@ def test_which_layers_route(training_file: Path, layers: str, routed: tuple[int,
     given = model_of(plan, plan.stages[0])
     assert given is not None
     assert given.routed == routed
+
+
+def test_a_prior_for_other_experts_names_where_the_training_file_or_an_option_gives_them(
+    training_file: Path,
+) -> None:
+    prior = training_file.parent / "a.prior"
+    prior.write_text("priorlang 1\nmodel { experts = 4  top_k = 1 }\ndefault base 1 weight 0.01\n")
+    loaded = read_plan(training_file, ["upcycle.experts=16"])
+    with pytest.raises(PriorError) as caught:
+        compiled_priors(loaded.plan, loaded.span)
+    experts, top_k = caught.value.findings
+    assert experts.span.file == str(prior)
+    assert [(place.span.file, place.message) for place in experts.related] == [
+        ("--set upcycle.experts=16", "`upcycle` gives the model experts = 16: change one of the two")
+    ]
+    assert [(place.span.file, place.span.start.line) for place in top_k.related] == [(str(training_file), 4)]
 
 
 def test_a_config_that_is_not_at_hand_is_no_error(training_file: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -119,7 +118,6 @@ def _run(run: Path, asked: EvaluationPlan | None, stage: str | None) -> list[tup
 def _model(
     folder: str, asked: EvaluationPlan | None, stage: str | None, data: str | None, images: str | None
 ) -> list[tuple[str, Evaluation]]:
-    from dpsl.errors import DataError
     from dpsl.evaluate import evaluate_model
     from priorlang.training.plan import DataSource
 
@@ -133,10 +131,7 @@ def _model(
     if data is not None:
         _check_given(Path(data), Path(images) if images else None)
         sources = (DataSource(path=Path(data), images=Path(images) if images else None),)
-    try:
-        return [(folder, evaluate_model(Path(folder), asked, sources))]
-    except DataError as error:
-        raise DataError([replace(found, fix=_by_options(found.fix)) for found in error.problems]) from None
+    return [(folder, evaluate_model(Path(folder), asked, sources))]
 
 
 def _check_given(data: Path, images: Path | None) -> None:
@@ -146,16 +141,6 @@ def _check_given(data: Path, images: Path | None) -> None:
         raise click.UsageError(
             f"--images {images}: {'it is a file' if images.exists() else 'no such folder'}"
         )
-
-
-def _by_options(fix: str) -> str:
-    """What mends a source of a training file, where options named it."""
-    for of_file, of_options in (
-        ("`images` of its entry in `data` names", "`--images` names"),
-        ("add records, or take the file out of the training file", "add records"),
-    ):
-        fix = fix.replace(of_file, of_options)
-    return fix
 
 
 def _show(found: list[tuple[str, Evaluation]], form: str) -> None:

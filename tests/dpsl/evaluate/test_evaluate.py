@@ -347,7 +347,7 @@ def test_questions_whose_images_are_all_elsewhere_are_one_line(model: Path, tmp_
     (told,) = invoke(model, "--harness", "questions", *options).stderr.splitlines()
     assert told.endswith(
         f"record 0 (id 0): image {tmp_path / '0.png'} not found, and 29 more of the kind; "
-        "`--images` names the folder that image paths start from"
+        "`images` names the folder that image paths start from"
     )
 
 

@@ -53,7 +53,7 @@ def _problem(path: Path, *, verify: bool) -> Complaint | None:
     if not path.is_file():
         return (
             f"image {path} not found",
-            "`images` of its entry in `data` names the folder that image paths start from",
+            "`images` names the folder that image paths start from",
         )
     if verify:
         try:

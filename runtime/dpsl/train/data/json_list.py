@@ -38,7 +38,7 @@ def read_list(path: Path, expected: str) -> list[Any]:
     if not isinstance(content, list):
         raise _unreadable(path, f"it holds {kind(content)}", expected)
     if not content:
-        raise _unreadable(path, "the list is empty", "add records, or take the file out of the training file")
+        raise _unreadable(path, "the list is empty", "add records, or leave the file out")
     return content
 
 

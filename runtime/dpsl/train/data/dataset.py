@@ -21,7 +21,7 @@ from dpsl.errors import DataError, DataProblem
 from dpsl.train.data.chat import ChatError
 from dpsl.train.data.images import ImageLoader
 from dpsl.train.data.progress import Tell, silent
-from dpsl.train.data.records import Record
+from dpsl.train.data.records import Attributes, Record
 from dpsl.train.data.token_classes import record_codes
 from dpsl.train.data.token_store import TokenStore
 from dpsl.train.data.tokenise import Encoder, tokenise
@@ -100,12 +100,13 @@ class ConversationDataset(Dataset[Sample]):
             found = tokenise([record.turns for record in records], encoder, processes=processes, tell=tell)
             tokens, refused = found.store, found.refused
         self.tokens = tokens
-        shown_N = np.array([len(record.images) for record in records], np.int64)
+        stated = [(len(record.images), record.attributes) for record in records]
+        shown_N = np.array([images for images, _ in stated], np.int64)
         self.image_tokens = self._images.tokens_per_image * shown_N
         lengths_N = tokens.record_lengths - shown_N + self.image_tokens
         self._check(shown_N, lengths_N, refused)
         self.lengths = lengths_N if max_length is None else np.minimum(lengths_N, max_length)
-        self.codes = _codes(table, records)
+        self.codes = _codes(table, [attributes for _, attributes in stated])
 
     def head(self, count: int) -> ConversationDataset:
         """The first records alone, of what was read already."""
@@ -172,12 +173,12 @@ class ConversationDataset(Dataset[Sample]):
         return ids[: self._max_length], learnt[: self._max_length]
 
 
-def _codes(table: PriorTable | None, records: Sequence[Record]) -> dict[str, NDArray[np.int64]]:
+def _codes(table: PriorTable | None, stated: Sequence[Attributes]) -> dict[str, NDArray[np.int64]]:
     """Records share their attributes, so most codes are looked up once."""
-    known: dict[int, tuple[Mapping[str, str], dict[str, int]]] = {}
+    known: dict[int, dict[str, int]] = {}
     codes = []
-    for attributes in (record.attributes for record in records):
+    for attributes in stated:
         if id(attributes) not in known:
-            known[id(attributes)] = attributes, record_codes(table, attributes)
-        codes.append(known[id(attributes)][1])
+            known[id(attributes)] = record_codes(table, attributes)
+        codes.append(known[id(attributes)])
     return {name: np.array([c[name] for c in codes], np.int64) for name in (codes[0] if codes else {})}

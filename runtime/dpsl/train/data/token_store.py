@@ -63,22 +63,23 @@ class Tokens:
 
 
 def joined(parts: Iterable[Tokens], conversation: Sequence[int]) -> TokenStore:
-    """One store of all parts.
+    """One store of all parts, each of which is let go before the next is asked for.
 
     Args:
         parts: the distinct conversations, in order.
         conversation: [N] which of them each record is.
     """
-    waiting = list(parts)
-    lengths = np.concatenate([np.zeros(0, np.int64), *(part.lengths for part in waiting)])
-    images = np.concatenate([np.zeros(0, np.int32), *(part.images for part in waiting)])
-    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
-    ids, learnt = np.empty(offsets[-1], np.int32), np.empty(offsets[-1], np.bool_)
-    end = int(offsets[-1])
-    # From the end, each part let go once it is copied: tokens are never held twice.
-    while waiting:
-        part = waiting.pop()
-        start = end - len(part.ids)
-        ids[start:end], learnt[start:end] = part.ids, part.learnt
-        end = start
-    return TokenStore(ids, learnt, offsets, images, np.asarray(conversation, np.int64))
+    # Byte arrays grow in place, so that tokens are never in memory twice.
+    ids, learnt, lengths, images = (bytearray() for _ in range(4))
+    for part in parts:
+        ids += part.ids.data
+        learnt += part.learnt.data
+        lengths += part.lengths.data
+        images += part.images.data
+    return TokenStore(
+        np.frombuffer(ids, np.int32),
+        np.frombuffer(learnt, np.bool_),
+        np.concatenate([np.zeros(1, np.int64), np.cumsum(np.frombuffer(lengths, np.int64))]),
+        np.frombuffer(images, np.int32),
+        np.asarray(conversation, np.int64),
+    )

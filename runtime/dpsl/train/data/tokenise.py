@@ -80,18 +80,20 @@ def tokenise(
     characters = sum(len(turn.text) for turns in distinct for turn in turns)
     chunks = [distinct[start : start + TOGETHER] for start in range(0, len(distinct), TOGETHER)]
     processes = min(processes, len(chunks)) if characters >= much else 1
-    parts: list[Tokens] = []
     errors: list[ChatError | None] = []
-    for tokens, problems in (
-        _in_several(chunks, encoder, processes) if processes > 1 else map(encoder, chunks)
-    ):
-        parts.append(tokens)
-        errors += problems
-        tell("conversations tokenised", len(errors), len(distinct))
+
+    def parts() -> Iterator[Tokens]:
+        encoded = _in_several(chunks, encoder, processes) if processes > 1 else map(encoder, chunks)
+        for tokens, problems in encoded:
+            errors.extend(problems)
+            tell("conversations tokenised", len(errors), len(distinct))
+            yield tokens
+
+    store = joined(parts(), conversation)
     refused = {
         record: error for record, which in enumerate(conversation) if (error := errors[which]) is not None
     }
-    return Tokenised(joined(parts, conversation), refused)
+    return Tokenised(store, refused)
 
 
 def usable_processes() -> int:

@@ -20,6 +20,7 @@ from priorlang.diagnostics.finding import PriorError
 if TYPE_CHECKING:
     from dpsl.train.preflight import Preflight
     from dpsl.train.stage_data import DataRoom
+    from priorlang.training.load import LoadedPlan
     from priorlang.training.plan import TrainingPlan
     from priorlang.training.priors import Tables
 
@@ -96,6 +97,7 @@ def _read(
     loaded = read_plan(file, settings, allow_absent=allow_absent)
     plan = loaded.plan
     _require_harnesses(plan)
+    _require_trackers(loaded)
     return plan, compiled_priors(plan, loaded.span), render_plan(plan)
 
 
@@ -107,6 +109,23 @@ def _require_harnesses(plan: TrainingPlan) -> None:
         for stage in plan.stages:
             for asked in stage.evaluate:
                 require(asked)
+
+
+def _require_trackers(loaded: LoadedPlan) -> None:
+    """Refuse trackers that are not installed, where the file asks for them."""
+    if not any(stage.report_to for stage in loaded.plan.stages):
+        return
+    from dpsl.train.trackers import tracker_problem
+    from priorlang.diagnostics.finding import Finding, Severity
+
+    found = []
+    for index, stage in enumerate(loaded.plan.stages):
+        for position, name in enumerate(stage.report_to):
+            if problem := tracker_problem(name):
+                span = loaded.span(index, "report_to", position)
+                found.append(Finding("invalid-value", Severity.ERROR, "; ".join(problem), span))
+    if found:
+        raise PriorError(dict.fromkeys(found))
 
 
 def _refuse_output(folder: Path) -> None:

@@ -12,6 +12,7 @@ import torch
 from transformers import TrainingArguments
 
 from dpsl.errors import DpslError
+from dpsl.train.trackers import tracker_problem
 from priorlang.diagnostics.suggest import closest
 from priorlang.training.plan import StagePlan
 
@@ -67,6 +68,9 @@ def training_arguments(stage: StagePlan, folder: Path) -> TrainingArguments:
                 "transformers has no such argument",
                 f"did you mean `{near}`?" if near else "see transformers.TrainingArguments",
             )
+    for name in stage.report_to:
+        if problem := tracker_problem(name):
+            raise ArgumentsError(f"stage {stage.name}: report_to", *problem)
     checkpointing = (
         "activation_checkpointing" if "activation_checkpointing" in known else "gradient_checkpointing"
     )

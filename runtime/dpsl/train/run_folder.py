@@ -61,6 +61,11 @@ class StageFolder:
         return self.path / "receipt.json"
 
     @property
+    def mlflow(self) -> Path:
+        """Which run of MLflow the stage logs to, where it does."""
+        return self.path / "mlflow.json"
+
+    @property
     def evaluation(self) -> Path:
         """Scores on benchmarks, where the stage's model has taken any."""
         return self.path / "evaluation.json"

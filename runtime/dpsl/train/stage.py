@@ -26,7 +26,7 @@ from dpsl.train.parts import router_parameters, train_only
 from dpsl.train.processes import first_on_main, rank
 from dpsl.train.run_folder import RunFolder, replacing, write_json, write_text
 from dpsl.train.stage_data import IMAGE_LABELS, SAMPLED, DataRoom, StageData
-from dpsl.train.trackers import keep_stages_apart
+from dpsl.train.trackers import stages_apart
 from dpsl.train.trainer import StageTrainer
 from dpsl.train.window import restore_window
 from dpsl.upcycle import upcycle
@@ -84,12 +84,12 @@ def run_stage(given: StageInput, model: nn.Module, console: Console) -> dict[str
     checkpoint = folder.checkpoint(checkpoints[-1]) if checkpoints else None
     if checkpoint is not None and stage.shape and shaper is not None:
         restore_window(shaper, checkpoint)
-    keep_stages_apart(trainer, given.run, stage.name, checkpoints[-1] if checkpoints else 0)
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint is not None else None)
-    seconds = time.perf_counter() - started
-    state = trainer.gathered_state()
-    first_on_main(lambda: save_stage_model(folder.model, model, given.data.processor, state))
-    metrics = _measure(given, trainer, data, shaper, regularizers, console)
+    with stages_apart(trainer, given.run, stage.name, checkpoints[-1] if checkpoints else 0):
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint is not None else None)
+        seconds = time.perf_counter() - started
+        state = trainer.gathered_state()
+        first_on_main(lambda: save_stage_model(folder.model, model, given.data.processor, state))
+        metrics = _measure(given, trainer, data, shaper, regularizers, console)
     steps = trainer.state.global_step
     first_on_main(lambda: folder.mark_done({"stage": stage.name, "steps": steps, "metrics": metrics}))
     console.line(f"{stage.name}: {steps} steps in {seconds:.1f} s")

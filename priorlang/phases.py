@@ -142,7 +142,7 @@ class Prior:
 
     def _idle(self, spec: Spec, findings: list[Finding]) -> list[Finding]:
         """The `allow` lines that silence nothing, of the opinions that could be formed."""
-        if self.settings or _errors(findings):
+        if self.settings or _mistakes(findings):
             return []
         found = idle(spec, findings)
         if self.evidence.shares is not None or spec.class_count == 1:
@@ -171,9 +171,14 @@ class Prior:
         return compile_spec(self.spec, self.cells)
 
     def _raise_errors(self) -> None:
-        errors = [finding for finding in _errors(self.findings) if finding.name != "expectation-failed"]
-        if errors:
-            raise PriorError(errors)
+        mistakes = _mistakes(self.findings)
+        if mistakes:
+            raise PriorError(mistakes)
+
+
+def _mistakes(findings: Iterable[Finding]) -> list[Finding]:
+    """Errors other than failed expectations, which keep nothing from being worked out."""
+    return [finding for finding in _errors(findings) if finding.name != "expectation-failed"]
 
 
 def _errors(findings: Iterable[Finding]) -> list[Finding]:

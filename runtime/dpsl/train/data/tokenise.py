@@ -32,7 +32,7 @@ from dpsl.train.processes import end_with_parent
 
 Conversation = tuple[Turn, ...]
 
-TOGETHER = 256
+TOGETHER = 64
 """Conversations that are tokenised in one call."""
 
 MUCH = 20_000_000

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from transformers import PreTrainedTokenizerFast
 
+from dpsl.errors import DpslError
 from dpsl.train.data.chat import ChatError, ChatFormat
 from dpsl.train.data.turns import Turn
 
@@ -104,3 +105,12 @@ def test_a_template_that_does_not_serve_is_refused(chat: Any, template: str, pro
         chat(template).pieces(turns)
     assert problem in raised.value.problem
     assert raised.value.fix
+
+
+def test_of_several_templates_the_default_is_taken(chat: Any) -> None:
+    several = chat({"tools": SHOUTING, "default": CHATML})
+    assert learnt(several, ROUND) == ["seven<|im_end|>"]
+    with pytest.raises(
+        DpslError, match="they are tools, and none is the default; name one of them `default`"
+    ):
+        chat({"tools": SHOUTING})

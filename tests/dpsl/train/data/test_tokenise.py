@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -143,3 +145,8 @@ def test_little_is_done_here(digits_processor: Any, monkeypatch: pytest.MonkeyPa
 def test_nothing_at_all(digits_processor: Any) -> None:
     store = tokenise([], Encoder(digits_processor)).store
     assert (len(store), store.offsets.tolist(), len(store.ids)) == (0, [0], 0)
+
+
+def test_a_process_that_tokenises_loads_no_torch() -> None:
+    code = "import sys, dpsl.train.data.tokenise; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

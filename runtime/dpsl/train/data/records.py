@@ -239,6 +239,13 @@ def _turn(entry: object, number: int) -> Turn:
         raise _UnusableError(f"turn {number} is from {speaker!r}", "expected human, gpt or system")
     if not isinstance(value, str):
         raise _UnusableError(f"the `value` of turn {number} is {kind(value)}", "expected text")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise _UnusableError(
+            f"turn {number} holds half a character ({value[error.start]!a})",
+            "write whole characters: JSON has \\ud83d\\ude00 for 😀",
+        ) from None
     return Turn(_ROLES[speaker], value)
 
 

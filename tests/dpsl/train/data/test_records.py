@@ -81,6 +81,7 @@ BAD_RECORDS = [
     ),
     ([{"conversations": [{"from": "human", "value": 7}]}], "`value` of turn 0 is 7", "expected text"),
     ([record(answer="  ")], "`gpt` turn is empty", "needs text"),
+    ([record(answer="a \ud83d")], r"turn 1 holds half a character ('\ud83d')", "whole characters"),
     ([record("<image> Which?", image=7)], "`image` is 7", "file name"),
     ([record("<image> Which?")], "0 image(s) but 1 <image>", "one <image> per image"),
     ([record(image="good.png")], "1 image(s) but 0 <image>", "one <image> per image"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -13,12 +14,14 @@ from priorlang.diagnostics.finding import Finding, PriorError, Severity
 from priorlang.diagnostics.human import counted, summary
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from priorlang.diagnostics.span import Span
     from priorlang.model_config import GivenModel
     from priorlang.phases import Given, Prior
     from priorlang.semantics.exact import ExactValue
     from priorlang.training.load import LoadedPlan
-    from priorlang.training.plan import StagePlan, TrainingPlan
+    from priorlang.training.plan import StagePlan
 
 
 def validate(
@@ -58,7 +61,7 @@ def validate(
     moves: list[dict[str, Any]] = []
     unreadable = False
     try:
-        asked = _Asked(settings, model_config, run, _evidence(shares, batch_tokens), sensitivity)
+        asked = _Asked(settings, _given(model_config), run, _evidence(shares, batch_tokens), sensitivity)
     except PriorError as error:
         findings, files, unreadable = list(error.findings), (), True
     for file in files:
@@ -122,7 +125,7 @@ class _Asked(NamedTuple):
     """What is asked of every file."""
 
     settings: Sequence[str]
-    model_config: str | None
+    model: GivenModel | None
     run: str | None
     evidence: Given
     sensitivity: bool
@@ -150,7 +153,7 @@ def _check(file: str, asked: _Asked) -> _Checked:
         return _check_training(file, asked)
     from priorlang.phases import Prior
 
-    prior = Prior(source, _values(asked.settings), _given(asked.model_config), evidence=asked.evidence)
+    prior = Prior(source, _values(asked.settings), asked.model, evidence=asked.evidence)
     return _judged(file, prior, asked)
 
 
@@ -192,7 +195,7 @@ def _check_training(file: str, asked: _Asked) -> _Checked:
         loaded = read_plan(file, asked.settings)
     except PriorError as error:
         return _Checked(list(error.findings))
-    checked = _check_stages(file, loaded.plan, asked)
+    checked = _check_stages(file, loaded, asked)
     return checked._replace(findings=[*_sampling(loaded), *checked.findings])
 
 
@@ -211,21 +214,35 @@ def _sampling(loaded: LoadedPlan) -> Iterator[Finding]:
         return  # what is wrong with the prior is said elsewhere
 
 
-def _check_stages(file: str, plan: TrainingPlan, asked: _Asked) -> _Checked:
-    line = f"{file}: a training file with {counted(len(plan.stages), 'stage')}"
-    if plan.prior is None:
-        return _Checked([], lines=(f"{line}, without a prior",))
-    asked = asked._replace(settings=(), model_config=None)
-    if asked.evidence.shares is not None or not any(stage.shape for stage in plan.stages):
-        checked = _check(str(plan.prior), asked)
-        return checked._replace(lines=(line, *checked.lines))
+def _check_stages(file: str, loaded: LoadedPlan, asked: _Asked) -> _Checked:
+    """Every prior of a training file, for the model as the stages that use it have it."""
     from priorlang.cli.counting import counted_stages
 
+    stages = loaded.plan.stages
+    line = f"{file}: a training file with {counted(len(stages), 'stage')}"
+    if all(stage.prior is None for stage in stages):
+        return _Checked([], lines=(f"{line}, without a prior",))
+    asked = asked._replace(settings=())
     parts = []
-    for stage in counted_stages(plan, asked.evidence):
-        checked = _check(str(stage.prior), asked._replace(evidence=stage.evidence))
-        parts.append(checked._replace(lines=(stage.remark, *checked.lines)))
+    if asked.evidence.shares is not None or not any(stage.shape for stage in stages):
+        for prior, model in _priors(loaded):
+            parts.append(_check(str(prior), asked._replace(model=model)))
+    else:
+        for stage in counted_stages(loaded, asked.evidence):
+            checked = _check(str(stage.prior), asked._replace(model=stage.model, evidence=stage.evidence))
+            parts.append(checked._replace(lines=(stage.remark, *checked.lines)))
     return _joined(line, parts)
+
+
+def _priors(loaded: LoadedPlan) -> Iterator[tuple[Path, GivenModel | None]]:
+    """Each prior with the model of the first stage that routes by it; None where none does."""
+    from priorlang.training.model import model_of
+
+    routing = dict.fromkeys(stage.prior for stage in loaded.plan.stages if stage.prior is not None)
+    for prior in routing:
+        using = ((i, s) for i, s in enumerate(loaded.plan.stages) if s.prior == prior and s.moe)
+        index, stage = next(using, (0, None))
+        yield prior, None if stage is None else model_of(loaded.plan, stage, partial(loaded.span, index))
 
 
 def _joined(line: str, parts: list[_Checked]) -> _Checked:

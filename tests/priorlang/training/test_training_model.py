@@ -6,7 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner, Result
 
+from priorlang.cli.commands import cli
 from priorlang.diagnostics.finding import PriorError
 from priorlang.model_config import GivenModel
 from priorlang.training import load_plan, read_plan
@@ -60,6 +62,22 @@ def test_a_prior_for_other_experts_names_where_the_training_file_or_an_option_gi
         ("--set upcycle.experts=16", "`upcycle` gives the model experts = 16: change one of the two")
     ]
     assert [(place.span.file, place.span.start.line) for place in top_k.related] == [(str(training_file), 4)]
+
+
+@pytest.mark.parametrize("more", [[], ["--set", "stages.moe.shape=false"]])
+def test_validate_holds_priors_to_the_training_files_model(training_file: Path, more: list[str]) -> None:
+    def validate() -> Result:
+        return CliRunner().invoke(cli, ["validate", str(training_file), *more])
+
+    clean = validate()
+    assert clean.exit_code == 0, clean.output
+    assert "2 cells (2 layers × 1 token class)" in clean.stderr
+    prior = training_file.parent / "a.prior"
+    prior.write_text("priorlang 1\nmodel { experts = 4 }\ndefault base 1 weight 0.01\n")
+    other = validate()
+    assert other.exit_code == 1
+    assert "the file says experts = 4, and the model has 8" in other.stdout
+    assert f"{training_file}:4:" in other.stdout
 
 
 def test_a_config_that_is_not_at_hand_is_no_error(training_file: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import torch
 from dpsl.errors import EvaluationError
 from dpsl.evaluate.processor import load_processor, require_images
 from dpsl.evaluate.scores import Score
+from dpsl.proportion import standard_error
 from dpsl.train.data import Collator, ConversationDataset, DataSource, load_records
 from dpsl.train.evaluation import TASK, UNNAMED, evaluate_answers
 from priorlang.diagnostics.suggest import closest, listing
@@ -65,4 +65,4 @@ def _chosen(records: Any, asked: EvaluationPlan) -> list[Any]:
 
 def _accuracy(task: str, prefix: str, metrics: dict[str, float]) -> Score:
     value, count = metrics[f"{prefix}_accuracy"], metrics[f"{prefix}_count"]
-    return Score(QUESTIONS, task, "accuracy", value, math.sqrt(value * (1 - value) / count), int(count))
+    return Score(QUESTIONS, task, "accuracy", value, standard_error(value, int(count)), int(count))

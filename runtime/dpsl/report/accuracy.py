@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass
 from itertools import pairwise
 
+from dpsl.proportion import standard_error
 from dpsl.report.read import Row, RunRecord, StageRecord, number
 
 OVERALL = "all"
@@ -22,14 +23,8 @@ class Accuracy:
 
     @property
     def standard_error(self) -> float:
-        """Binomial; NaN where the number of questions is not known.
-
-        Of the share with one right and one wrong answer more, so that all right does not mean certain.
-        """
-        if not self.count:
-            return math.nan
-        share = (self.value * self.count + 1) / (self.count + 2)
-        return math.sqrt(share * (1 - share) / self.count)
+        """NaN where the number of questions is not known."""
+        return standard_error(self.value, self.count) if self.count else math.nan
 
 
 @dataclass(frozen=True, eq=False)

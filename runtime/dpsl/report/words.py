@@ -88,7 +88,7 @@ def _move(move: Move) -> str:
     sentence = f"{change} between {move.before} and {move.after}"
     if not math.isfinite(move.standard_error):
         return f"{sentence}; how many questions there were is not recorded, so neither is how sure that is."
-    known = f"standard error about {move.standard_error:.1f}, from {move.count:,} questions"
+    known = f"standard error about {move.standard_error:.1f} points, from {move.count:,} questions"
     verdict = (
         "which is more than twice that, so hardly chance alone"
         if abs(move.points) > 2 * move.standard_error

@@ -21,6 +21,7 @@ from dpsl.evaluate import evaluate_model, evaluate_run, pending, require
 from dpsl.evaluate.lmms import _task_manager, cut, generation_options, scores_of
 from dpsl.evaluate.run import evaluate_pending
 from dpsl.evaluate.scores import Score
+from dpsl.proportion import standard_error
 from dpsl.train.run_folder import RunFolder, read_metrics, write_json
 from priorlang.cli.commands import cli
 from priorlang.grid.plan import Metric
@@ -183,7 +184,9 @@ def run(model: Path, digits_data: Path, tmp_path: Path) -> Path:
 def test_half_of_the_held_out_records_is_asked(model: Path, run: Path, digits_data: Path) -> None:
     half = DataSource(path=run.parent / "few.json", images=digits_data / "images", fraction=0.5)
     evaluation = evaluate_model(model, EvaluationPlan(harness="questions"), (half,))
-    assert evaluation.scores[-1].samples == 3
+    asked = evaluation.scores[-1]
+    assert asked.samples == 3
+    assert asked.stderr == standard_error(asked.value, 3) > 0
 
 
 def test_a_run_does_what_its_file_asks_for_once(run: Path) -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from made_runs import ACCURACY, QUESTIONS, compiled, follows, modality_prior, undecided, write_run
 
 import priorlang
+from dpsl.proportion import standard_error
 from dpsl.report.accuracy import OVERALL, Accuracy, held_out_sets, moves
 from dpsl.report.read import read_run
 from dpsl.report.routing import (
@@ -139,6 +140,7 @@ def test_other_questions_are_another_set(tmp_path: Path) -> None:
 def test_a_standard_error_is_never_nothing_and_never_more_than_a_coin(value: float, count: int) -> None:
     error = Accuracy(value, count).standard_error
     assert 0 < error <= 0.5 / math.sqrt(count) + 1e-12
+    assert error == standard_error(value, count)
 
 
 def test_without_a_count_there_is_no_standard_error() -> None:

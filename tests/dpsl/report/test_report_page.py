@@ -42,7 +42,7 @@ def test_the_page_says_what_was_measured(html: str) -> None:
         r"After finetune \(not shaped\): vision tokens have 0\.[45].*?KS at most 0\.[56]", page.text
     )
     assert (
-        "moved by −1.1 points between warmup-moe and finetune (standard error about 1.5, from 360 questions), "
+        "moved by −1.1 points between warmup-moe and finetune (standard error about 1.5 points, from 360 questions), "
         "so chance alone may have done that." in page.text
     )
     assert "moved by +55.8 points" in page.text

@@ -32,12 +32,13 @@ class CountedStage(NamedTuple):
     remark: str
 
 
-def counted_stages(loaded: LoadedPlan, given: Given) -> Iterator[CountedStage]:
+def counted_stages(loaded: LoadedPlan, given: Given, *, quiet: bool) -> Iterator[CountedStage]:
     """Each shaped stage with the shares of its tokens, and the tokens from which one step learns.
 
     Args:
         loaded: the training file.
         given: what the command was told; a number of tokens in a batch goes before the file's own.
+        quiet: no word of how far reading is.
     """
     missing = [name for name in ENGINE if find_spec(name) is None]
     reason = f"{' and '.join(missing)} not installed: pip install 'priorlang[train]'" if missing else ""
@@ -46,7 +47,7 @@ def counted_stages(loaded: LoadedPlan, given: Given) -> Iterator[CountedStage]:
         if not stage.shape or stage.prior is None:
             continue
         if not reason and counter is None:
-            counter, reason = _counter(loaded.plan)
+            counter, reason = _counter(loaded.plan, quiet=quiet)
         model = model_of(loaded.plan, stage, partial(loaded.span, index))
         if counter is None:
             yield CountedStage(stage.prior, model, given, _uncounted(stage, reason))
@@ -54,12 +55,12 @@ def counted_stages(loaded: LoadedPlan, given: Given) -> Iterator[CountedStage]:
             yield _counted(counter, stage, model, given)
 
 
-def _counter(plan: TrainingPlan):  # type: ignore[no-untyped-def]
+def _counter(plan: TrainingPlan, *, quiet: bool):  # type: ignore[no-untyped-def]
     from dpsl.errors import DpslError
     from dpsl.train.token_counts import TokenCounter
 
     try:
-        return TokenCounter(plan), ""
+        return TokenCounter(plan, quiet=quiet), ""
     except DpslError as error:
         return None, str(error)
 

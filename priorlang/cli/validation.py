@@ -61,7 +61,9 @@ def validate(
     moves: list[dict[str, Any]] = []
     unreadable = False
     try:
-        asked = _Asked(settings, _given(model_config), run, _evidence(shares, batch_tokens), sensitivity)
+        asked = _Asked(
+            settings, _given(model_config), run, _evidence(shares, batch_tokens), sensitivity, quiet
+        )
     except PriorError as error:
         findings, files, unreadable = list(error.findings), (), True
     for file in files:
@@ -129,6 +131,7 @@ class _Asked(NamedTuple):
     run: str | None
     evidence: Given
     sensitivity: bool
+    quiet: bool
 
 
 class _Checked(NamedTuple):
@@ -228,7 +231,7 @@ def _check_stages(file: str, loaded: LoadedPlan, asked: _Asked) -> _Checked:
         for prior, model in _priors(loaded):
             parts.append(_check(str(prior), asked._replace(model=model)))
     else:
-        for stage in counted_stages(loaded, asked.evidence):
+        for stage in counted_stages(loaded, asked.evidence, quiet=asked.quiet):
             checked = _check(str(stage.prior), asked._replace(model=stage.model, evidence=stage.evidence))
             parts.append(checked._replace(lines=(stage.remark, *checked.lines)))
     return _joined(line, parts)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from dpsl.train.console import Console
 from dpsl.train.data import count_tokens
 from dpsl.train.models import load_processor
 from dpsl.train.stage_data import DataRoom
@@ -32,13 +33,14 @@ class TokenCounter:
 
     Args:
         plan: the resolved training file.
+        quiet: no word of how far reading is.
 
     Raises:
         DpslError: the processor cannot be loaded.
     """
 
-    def __init__(self, plan: TrainingPlan) -> None:
-        self._room = DataRoom(load_processor(plan))
+    def __init__(self, plan: TrainingPlan, *, quiet: bool) -> None:
+        self._room = DataRoom(load_processor(plan), tell=Console(quiet=quiet).reading)
 
     def count(self, stage: StagePlan, table: PriorTable) -> TokenCounts:
         """The tokens of one pass over a stage's data, in the classes of its prior.

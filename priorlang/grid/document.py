@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from priorlang.grid.cells import Cell
+from priorlang.grid.measured import Measured, measured_on
 from priorlang.grid.notes import notes
 from priorlang.grid.paired import CONFIDENCE, Paired, Summary, compare, summarise
 from priorlang.grid.plan import GridPlan
@@ -45,11 +46,13 @@ class Document:
         plan: the grid.
         rows: one per variant, in the file's order.
         once: stages that all seeds share: what they would vary is not in the spread.
+        measured: on which data its metrics are measured.
     """
 
     plan: GridPlan
     rows: tuple[Row, ...]
     once: tuple[str, ...]
+    measured: Measured
 
     @property
     def failed(self) -> list[tuple[str, int, str]]:
@@ -151,7 +154,7 @@ def document_of(
                 chosen.get(name),
             )
         )
-    return Document(plan, tuple(rows), tuple(once))
+    return Document(plan, tuple(rows), tuple(once), measured_on(plan.metrics, cells))
 
 
 def _by_seed(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from scipy.stats import t as student
 
+from priorlang.grid.measured import Measured
 from priorlang.grid.paired import CONFIDENCE
 
 if TYPE_CHECKING:
@@ -47,4 +48,17 @@ def notes(document: Document) -> Iterator[str]:
             f"Every seed starts from the same {', '.join(document.once)}: what another run of these stages would change is not in "
             "the spread."
         )
-    yield "All cells are measured on the same held-out data, so its own sampling error is in no interval."
+    yield from _data(document.measured)
+
+
+def _data(measured: Measured) -> Iterator[str]:
+    whole = not measured.trained_on and not measured.various
+    if measured.held_out:
+        what = "All cells are" if whole else f"{', '.join(measured.held_out)}: all cells are"
+        yield f"{what} measured on the same held-out data, so its own sampling error is in no interval."
+    if measured.trained_on:
+        yield f"{', '.join(measured.trained_on)}: measured on data that was trained on, not on held-out data."
+    if measured.various:
+        yield (
+            f"{', '.join(measured.various)}: not all cells are measured on the same data, so a difference may be one of the data."
+        )

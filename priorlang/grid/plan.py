@@ -23,7 +23,7 @@ class Metric(Strict):
 
     metric: str
     """A key of metrics.jsonl, as `eval_accuracy`, or one of `routing.load_cov`, `routing.ks`, `routing.spread`, which are
-    measured on held-out tokens; `routing.load_cov.3` is that of decoder layer 3."""
+    measured on held-out tokens, or on tokens trained on where the stage has no `eval_data`; `routing.load_cov.3` is that of decoder layer 3."""
     stage: str | None = None
     """The stage at whose end it is read; by default the last."""
     label: str | None = None

@@ -52,7 +52,7 @@ def _last(run: Path, stage: str, name: str) -> float | None:
 
 
 def _routing_value(stage: Path, name: str) -> float | None:
-    """A number of the routing of held-out tokens at the end of a stage.
+    """A number of the routing at the end of a stage, of its held-out tokens or, without any, of tokens it was trained on.
 
     `load_cov`: the coefficient of variation of the experts' load over all tokens of a layer, its mean over layers;
     `load_cov.3`: of decoder layer 3. `ks`: the largest KS distance over experts to the cell's own prior, its mean over
@@ -81,7 +81,7 @@ def _routing_value(stage: Path, name: str) -> float | None:
 
 
 def load_cov(routing: RunRouting) -> NDArray[np.float64]:
-    """[L], the coefficient of variation of the top-k slots that each expert took, over all held-out tokens."""
+    """[L], the coefficient of variation of the top-k slots that each expert took, over all measured tokens."""
     statistics = routing.statistics
     load_LK = np.zeros((len(statistics.layer), statistics.load.shape[1]))
     np.add.at(load_LK, statistics.group_layer, statistics.load)

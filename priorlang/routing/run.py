@@ -20,7 +20,7 @@ _ROUTING, _TABLE, _PLAN = "routing.safetensors", "prior.safetensors", "plan.json
 
 @dataclass(frozen=True, eq=False)
 class RunRouting:
-    """How held-out tokens were routed at the end of a stage.
+    """How tokens were routed at the end of a stage: held-out ones, or some it was trained on where none are.
 
     Attributes:
         place: where it was read, for messages.

@@ -38,7 +38,7 @@ class StageRecord:
         training: rows of metrics from training steps, by step.
         evaluations: rows of held-out metrics, by step.
         table: the prior of its routers, None without one.
-        routing: how held-out tokens were routed at its end; None without experts, prior or held-out data.
+        routing: how tokens were routed at its end, see `held_out`; None without experts or prior.
         samples: some of those tokens, and the experts compared; None where that was not kept.
     """
 
@@ -60,6 +60,13 @@ class StageRecord:
     def shaped(self) -> bool:
         """Whether the prior shaped its routers."""
         return bool(self.settings.get("shape"))
+
+    @property
+    def held_out(self) -> bool | None:
+        """Whether routing is that of held-out tokens; False: of records that it was trained on; None: nothing says."""
+        if "eval_data" in self.settings:
+            return bool(self.settings["eval_data"])
+        return True if self.evaluations else None
 
     @property
     def steps(self) -> int:

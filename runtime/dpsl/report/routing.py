@@ -80,7 +80,7 @@ class KindRouting:
 
 @dataclass(frozen=True, eq=False)
 class MeasuredStage:
-    """A stage whose routing of held-out tokens was measured.
+    """A stage whose routing was measured, of held-out tokens or of some it was trained on.
 
     Attributes:
         record: the stage.

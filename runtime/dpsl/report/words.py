@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from dpsl.report.accuracy import HeldOut, Move, moves
 from dpsl.report.read import RunRecord, StageRecord
@@ -11,12 +11,13 @@ from dpsl.report.routing import KindRouting, MeasuredStage, kind_routing
 
 ATTAINED = (
     "Attained is not the same as correct: these numbers say how closely the router distributes tokens as the prior "
-    "asks, not that the model is better for it. That is for the held-out answers to say."
+    "asks, not that the model is better for it. That is for held-out answers to say."
 )
 KS_MEANING = (
     "KS is the largest distance between the cumulative distribution of the scores and the prior's: 0 where they "
     "are the same, 1 where they have nothing in common."
 )
+TRAINED_ON = "tokens of the first records trained on, as none are held out"
 SAME_MASS = (
     "The mass on the preferred experts can be right while the scores are not spread as asked: look at both."
 )
@@ -57,11 +58,19 @@ def experts_of(stage: StageRecord) -> str:
     return "experts, shaped" if stage.shaped else "experts, unshaped"
 
 
+def tokens_of(stages: Iterable[StageRecord]) -> str:
+    """What the tokens are whose routing was measured: held out, trained on, or either."""
+    held_out = {stage.held_out for stage in stages}
+    return "held-out tokens" if held_out == {True} else "training tokens" if held_out == {False} else "tokens"
+
+
 def _routing(measured: Sequence[MeasuredStage]) -> list[str]:
     sentences = []
     for stage in measured:
         how = "shaped by the prior" if stage.record.shaped else "not shaped"
         facts = [fact for kind in kind_routing(stage.groups) if (fact := _kind(kind))]
+        if stage.record.held_out is False:
+            how += f"; {TRAINED_ON}"
         if facts:
             sentences.append(f"After {stage.name} ({how}): {'; '.join(facts)}.")
     return sentences
@@ -115,7 +124,7 @@ def _absences(run: RunRecord) -> list[str]:
         )
     for stage in with_experts:
         if stage.done and stage.routing is None and run.table is not None:
-            sentences.append(f"The routing after {stage.name} was not measured: it has no held-out data.")
+            sentences.append(f"No routing of tokens after {stage.name} was kept.")
         if stage.routing is not None and not stage.shaped and any(s.shaped for s in with_experts):
             sentences.append(
                 f"{stage.name} was not shaped: where its routing follows the prior, it keeps what an earlier stage taught."

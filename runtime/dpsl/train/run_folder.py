@@ -42,7 +42,7 @@ class StageFolder:
 
     @property
     def routing(self) -> Path:
-        """Routing of held-out tokens at the end of the stage."""
+        """Routing at the end of the stage, of held-out tokens or, without any, of some it was trained on."""
         return self.path / "routing.safetensors"
 
     @property

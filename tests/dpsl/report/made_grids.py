@@ -35,6 +35,7 @@ def write_grid(
     search: Mapping[str, Any] | None = None,
     routing: Mapping[str, Routing] | None = None,
     sampled: bool = False,
+    trained_on: Sequence[str] = (),
 ) -> Path:
     """A grid of the variants in `values`, whose first is the reference.
 
@@ -49,6 +50,7 @@ def write_grid(
         search: how settings were chosen.
         routing: variant → what its routing is like; `undecided` by default.
         sampled: whether cells kept samples.
+        trained_on: variants that hold no data out.
     """
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "grid.yaml", "base: train.yaml\n")
@@ -74,6 +76,7 @@ def write_grid(
                 failed or {},
                 (routing or {}).get(name),
                 sampled=sampled,
+                held_out=name not in trained_on,
             )
             for name, found in values.items()
         ],
@@ -102,9 +105,12 @@ def _variant(
     routing: Routing | None,
     *,
     sampled: bool,
+    held_out: bool,
 ) -> dict[str, Any]:
     shaped = routing is follows
     stages = [STAGES[0], {**STAGES[1], "shape": shaped}]
+    if not held_out:
+        stages = [{**stage, "eval_data": []} for stage in stages]
     for seed in found:
         statistics = (routing or undecided)(table, tokens=400, seed=seed)
         cell = folder / "cells" / name / f"seed-{seed}"

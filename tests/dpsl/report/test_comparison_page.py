@@ -85,6 +85,26 @@ def test_routing_is_of_the_stage_that_a_metric_names(tmp_path: Path) -> None:
         results.write_text(results.read_text().replace(f'"name": "{name}"', '"name": "routing.load_cov"'))
 
 
+@pytest.mark.parametrize(
+    ("trained_on", "whose", "told"),
+    [
+        ((), "held-out token", None),
+        (("a", "b"), "training token", "The routing is that of tokens of the first records trained on"),
+        (("b",), "token", "The routing of b is that of tokens of the first records trained on"),
+    ],
+)
+def test_tokens_are_what_the_cells_measured(
+    tmp_path: Path, trained_on: tuple[str, ...], whose: str, told: str | None
+) -> None:
+    values = {"a": even(0.5, (0,)), "b": even(0.6, (0,))}
+    folder = write_grid(tmp_path / "grid", values, seeds=(0,), sampled=True, trained_on=trained_on)
+    page = HtmlPage(str(routing_part(read_grid_folder(folder))))
+    assert f"Routing of {whose}s after the last stage" in page.text
+    assert f"Each point is one {whose}, at most" in page.text
+    assert (told is None) == ("The routing" not in page.text)
+    assert told is None or told in page.text
+
+
 def test_equal_folders_give_equal_bytes(tmp_path: Path) -> None:
     folder = write_grid(tmp_path / "grid", {"a": even(0.5, (0,)), "b": even(0.6, (0,))}, seeds=(0,))
     assert page_of(folder) == page_of(folder)

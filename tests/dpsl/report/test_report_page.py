@@ -11,6 +11,7 @@ import pytest
 from made_runs import compiled, follows, modality_prior, undecided, write_audit, write_run
 
 from dpsl.report import write_report
+from dpsl.report.read import read_run
 from priorlang.pages.figure import evenly_spaced, expert_colours
 from tests.html_page import HtmlPage
 
@@ -50,8 +51,33 @@ def test_the_page_says_what_was_measured(html: str) -> None:
     assert "finetune was not shaped" in page.text
     assert "Attained is not the same as correct" in page.text
     assert "95.3 % ± 1.1" in page.text
+    assert "Routing of held-out tokens, over all layers. Mass" in page.text
+    assert "circles are the loss on held-out data" in page.text
+    assert "training tokens, over all layers" not in page.text
     assert "layers.1.mlp.router" in page.text
     assert "1.25 1.25 0.75 0.75" in page.text
+
+
+def test_routing_of_training_tokens_is_never_called_held_out(tmp_path: Path) -> None:
+    table = modality_prior(tmp_path, layers=1)
+    stages = [{"name": "moe", "moe": True, "shape": True, "eval_data": []}]
+    run = write_run(tmp_path, table, {"moe": follows(table, 50)}, stages=stages, sampled=True)
+    text = HtmlPage(write_report(run).read_text(encoding="utf-8")).text
+    assert "Routing of training tokens, over all layers. After moe: tokens of the first records" in text
+    assert "After moe (shaped by the prior; tokens of the first records trained on, as none are held" in text
+    assert "held-out data" not in text
+    assert "held-out token" not in text
+
+
+def test_stages_with_and_without_held_out_data_are_told_apart(tmp_path: Path) -> None:
+    table = modality_prior(tmp_path, layers=1)
+    stages = [{"name": "first", "moe": True, "eval_data": []}, {"name": "last", "moe": True}]
+    routing = {"first": follows(table, 50), "last": follows(table, 50)}
+    run = write_run(tmp_path, table, routing, stages=stages)
+    text = HtmlPage(write_report(run).read_text(encoding="utf-8")).text
+    assert "Routing of tokens, over all layers. After first: tokens of the first records trained on" in text
+    (run / "plan.json").unlink()
+    assert [stage.held_out for stage in read_run(run).stages] == [None, True]
 
 
 def test_figures_come_as_files_too(html: str, tmp_path: Path) -> None:

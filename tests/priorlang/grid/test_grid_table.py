@@ -74,14 +74,50 @@ def test_the_table_says_what_came_out_and_what_it_does_not_show(tmp_path: Path) 
     assert "2 intervals at 95% each" in rest
     assert "n = 1: one seed has no spread" in rest
     assert "Every seed starts from the same projector" in rest
+    assert "- accuracy: all cells are measured on the same held-out data, so its own" in rest
+    assert "- shaped/load_cov: measured on data that was trained on, not on held-out data." in rest
     assert "**" not in table
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ("", "routing.ks, loss: measured on data that was trained on, not on held-out data."),
+        (
+            "set: {eval_data: {path: data.json}}\n",
+            "eval_accuracy, routing.ks: all cells are measured on the same held-out data",
+        ),
+        (
+            "set: {stages.finetune.eval_data: {path: data.json}}\n",
+            "eval_accuracy, routing.ks: all cells are measured on the same held-out data",
+        ),
+        (
+            "set: {stages.shaped.eval_data: {path: data.json}}\n",
+            "routing.ks, loss: measured on data that was trained on, not on held-out data.",
+        ),
+    ],
+)
+def test_it_says_which_numbers_are_of_held_out_data(tmp_path: Path, change: str, told: str) -> None:
+    text = GRID + "metrics: [eval_accuracy, routing.ks, loss]\n" + change
+    loaded = read_grid(write_grid(tmp_path, text))
+    cells = reported_cells(loaded, {}, tmp_path / "priors")
+    assert f"- {told}" in render(document_of(loaded.plan, cells, {}, [], {}))
+
+
+def test_metrics_on_other_data_in_one_variant_are_not_compared_without_a_word(tmp_path: Path) -> None:
+    text = GRID.replace("dpsl:", "dpsl: {set: {eval_data: {path: data.json}}}") + "metrics: [routing.ks]\n"
+    loaded = read_grid(write_grid(tmp_path, text))
+    cells = reported_cells(loaded, {}, tmp_path / "priors")
+    table = render(document_of(loaded.plan, cells, {}, [], {}))
+    assert "- routing.ks: not all cells are measured on the same data" in table
+    assert "held-out" not in table
 
 
 def test_a_metric_may_be_left_unpaired(tmp_path: Path) -> None:
     made = document(tmp_path)
     first, second = made.plan.metrics
     plan = made.plan.model_copy(update={"metrics": (first, second.model_copy(update={"paired": False}))})
-    table = render(Document(plan, made.rows, made.once))
+    table = render(Document(plan, made.rows, made.once, made.measured))
     assert "shaped/load_cov |" in table
     assert "shaped/load_cov, minus" not in table
     assert "n = 1" not in table

@@ -72,6 +72,11 @@ def measured_stage(grid: GridRecord, run: RunRecord) -> StageRecord | None:
     return next((s for s in run.stages if s.name == wanted and s.routing is not None), None)
 
 
+def measured_stages(grid: GridRecord) -> list[StageRecord]:
+    """Of all cells, those whose routing the grid looks at."""
+    return [stage for variant in grid.variants for stage in _stages(grid, variant)]
+
+
 def load_by_layer(grid: GridRecord) -> list[ByLayer]:
     """Of every variant whose routing was measured."""
     found = []

@@ -7,16 +7,19 @@ import math
 from dpsl.report.comparison.numbers import (
     learning_curves,
     load_by_layer,
+    measured_stages,
     score_edges,
     scored_layer,
     scores_in_layer,
 )
 from dpsl.report.comparison.read import DONE, GridRecord, MetricRecord, VariantRecord
 from dpsl.report.comparison.samples import by_layer_table, samples_parts
+from dpsl.report.comparison.words import trained_on
 from dpsl.report.figures.by_layer import by_layer_figure
 from dpsl.report.figures.compared_scores import MOST_EXPERTS, compared_scores_figure
 from dpsl.report.figures.forest import ForestRow, forest_figure
 from dpsl.report.figures.learning import learning_figure
+from dpsl.report.words import tokens_of
 from priorlang.grid.digits import WINS, decimals, summary_text
 from priorlang.grid.paired import Paired
 from priorlang.pages.html import MISSING, Markup, bullets, element, figure, folded, joined, section, table
@@ -64,7 +67,8 @@ def routing_part(grid: GridRecord) -> Markup | None:
     experts = scores[0].density_SKE.shape[1]
     capped = f" Of {experts} experts, {MOST_EXPERTS} are shown." if experts > MOST_EXPERTS else ""
     return section(
-        f"Routing of held-out tokens after {grid.routing_stage or 'the last stage'}",
+        f"Routing of {tokens_of(measured_stages(grid))} after {grid.routing_stage or 'the last stage'}",
+        element("p", told) if (told := trained_on(grid)) else None,
         element("p", f"Not measured: {', '.join(unmeasured)}.") if unmeasured else None,
         figure(
             by_layer_figure(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dpsl.report.comparison.numbers import ByLayer, sampled_tokens, similarity_by_layer
+from dpsl.report.comparison.numbers import ByLayer, measured_stages, sampled_tokens, similarity_by_layer
 from dpsl.report.comparison.read import GridRecord
 from dpsl.report.figures.by_layer import by_layer_figure
 from dpsl.report.figures.simplex import (
@@ -15,6 +15,7 @@ from dpsl.report.figures.simplex import (
     simplex_figure,
     triple_of,
 )
+from dpsl.report.words import tokens_of
 from priorlang.pages.figure import shortened
 from priorlang.pages.html import MISSING, Markup, element, figure, folded, table
 
@@ -93,7 +94,7 @@ def _simplex(grid: GridRecord, layer: int) -> Markup | None:
     )
     return figure(
         drawn,
-        f"Layer {layer}, the first seed. Each point is one held-out token, at most {MOST_POINTS} drawn at random; the corners are experts "
+        f"Layer {layer}, the first seed. Each point is one {tokens_of(measured_stages(grid)).removesuffix('s')}, at most {MOST_POINTS} drawn at random; the corners are experts "
         f"{' (left), '.join(map(str, triple[:2]))} (right) and {triple[-1]} (top), the cross is an even share.{divided}"
         if len(triple) == 3
         else "",

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 
+from dpsl.report.comparison.numbers import measured_stage
 from dpsl.report.comparison.read import DONE, FAILED, WAITING, GridRecord, MetricRecord
+from dpsl.report.words import TRAINED_ON
 
 
 def state_of(grid: GridRecord) -> str:
@@ -27,6 +29,21 @@ def findings(grid: GridRecord) -> list[str]:
         *_chance(grid),
         *_missing(grid),
     ]
+
+
+def trained_on(grid: GridRecord) -> str:
+    """Of which variants the routing is that of training tokens; empty where all are held out."""
+    found = {
+        variant.name
+        for variant in grid.variants
+        for run in variant.runs
+        if (stage := measured_stage(grid, run)) is not None and stage.held_out is False
+    }
+    if not found:
+        return ""
+    seen = [v.name for v in grid.variants if any(measured_stage(grid, run) for run in v.runs)]
+    whose = "" if found == set(seen) else f" of {', '.join(name for name in seen if name in found)}"
+    return f"The routing{whose} is that of {TRAINED_ON}."
 
 
 def _metric(grid: GridRecord, metric: MetricRecord) -> str:

@@ -1,4 +1,4 @@
-"""The page's chapter on routing: over the steps, and of held-out tokens after each stage."""
+"""The page's chapter on routing: over the steps, and of held-out or training tokens after each stage."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dpsl.report.figures.training import routing_figure
 from dpsl.report.parts.samples import samples_part
 from dpsl.report.read import StageRecord
 from dpsl.report.routing import GroupRouting, KindRouting, MeasuredStage, kind_routing
-from dpsl.report.words import ATTAINED, KS_MEANING, SAME_MASS, experts_of
+from dpsl.report.words import ATTAINED, KS_MEANING, SAME_MASS, TRAINED_ON, experts_of, tokens_of
 from priorlang.pages.html import MISSING, Markup, element, figure, fixed, folded, joined, section, table
 from priorlang.routing.statistics import RoutingStatistics
 
@@ -48,7 +48,7 @@ def _summary(measured: Sequence[MeasuredStage]) -> Markup | None:
         "after stage", "tokens of", "tokens", "mass asked", "mass attained", "largest KS", "median KS", "spread", "load CoV",
     ]  # fmt: skip
     caption = (
-        "Routing of held-out tokens, over all layers. Mass: mean probability of the preferred experts together, those whose α is above the mean. "
+        f"Routing of {tokens_of(stage.record for stage in measured)}, over all layers.{_trained_on(measured)} Mass: mean probability of the preferred experts together, those whose α is above the mean. "
         f"{KS_MEANING} The largest is over experts and layers; the median is over layers of the largest over experts. Spread: 90th minus "
         "10th percentile of the scores, near 0 where the router treats all tokens alike. Load CoV: of all tokens, mean over layers."
     )
@@ -58,6 +58,12 @@ def _summary(measured: Sequence[MeasuredStage]) -> Markup | None:
             element("p", SAME_MASS, class_="faint") if rows else None,
         ]
     )
+
+
+def _trained_on(measured: Sequence[MeasuredStage]) -> str:
+    """Where tokens are not held out, as a sentence after another."""
+    names = ", ".join(stage.name for stage in measured if stage.record.held_out is False)
+    return f" After {names}: {TRAINED_ON}." if names else ""
 
 
 def _summary_row(stage: MeasuredStage, kind: KindRouting) -> list[str]:

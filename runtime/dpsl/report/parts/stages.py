@@ -26,11 +26,15 @@ def stages_part(stages: tuple[StageRecord, ...]) -> Markup:
     ]
     header = ["stage", "trains", "layers", "state", "steps", "learning rate", "last loss"]
     caption = (
-        "Training loss as it was reported, the mean of the steps since the last report; circles are the loss on "
-        "held-out data. Stages with different data or objectives have losses of their own kind. Shaded: the prior "
+        f"Training loss as it was reported, the mean of the steps since the last report{_held_out(stages)}. Stages with different data or objectives have losses of their own kind. Shaded: the prior "
         "shaped the routers."
     )
     return section("Stages", table(header, rows, texts=4), figure(loss_figure(stages), caption))
+
+
+def _held_out(stages: tuple[StageRecord, ...]) -> str:
+    losses = [number(row, "eval_loss") for stage in stages for row in stage.evaluations]
+    return "; circles are the loss on held-out data" if any(map(math.isfinite, losses)) else ""
 
 
 def _rate(stage: StageRecord) -> str:

@@ -26,15 +26,15 @@ def command(folder: str, output: str | None, figures: str | None) -> None:
         click.echo("error: a report needs matplotlib: pip install 'priorlang[train]'", err=True)
         sys.exit(USAGE)
     from dpsl.errors import DpslError
-    from dpsl.report import write_report
+    from dpsl.report import write_figures, write_report
 
     try:
-        page = write_report(Path(folder), _path(output), _path(figures))
+        page = write_report(Path(folder), Path(output) if output is not None else None)
+        click.echo(page)
+        if figures is not None:
+            count = len(write_figures(page, Path(figures)))
+            told = "wrote 1 figure" if count == 1 else f"wrote {count} figures" if count else "no figures yet"
+            click.echo(f"{told}: {figures}", err=True)
     except DpslError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(USAGE)
-    click.echo(page)
-
-
-def _path(given: str | None) -> Path | None:
-    return Path(given) if given is not None else None

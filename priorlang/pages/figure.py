@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Iterable
 from html import escape
 from importlib.util import find_spec
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def draw(height: float, paint: Callable[[Figure], None], *, name: str, title: st
         height: inches.
         paint: fills the empty figure.
         name: unique in the page, for identifiers.
-        title: what the figure shows, for those who do not see it as well.
+        title: what the figure shows, in a few words; a page shows them above it.
         description: what is to be seen in it, in words.
 
     Returns:
@@ -120,6 +121,17 @@ def evenly_spaced(count: int, at_most: int) -> list[int]:
     if at_most == 1:
         return [0]
     return sorted({round(place * (count - 1) / (at_most - 1)) for place in range(at_most)})
+
+
+def identifiers(texts: Iterable[str]) -> list[str]:
+    """Names of things as parts of names of figures: fit for identifiers and for files, none like another in any case."""
+    found: list[str] = []
+    for text in texts:
+        plain = re.sub(r"[^A-Za-z0-9._]+", "-", text).strip("-.")[:60] or "unnamed"
+        taken = {name.lower() for name in found}
+        more = (f"{plain}-{number}" for number in count(2))
+        found.append(plain if plain.lower() not in taken else next(n for n in more if n.lower() not in taken))
+    return found
 
 
 def label_width(names: Iterable[str], size: float = 8.0) -> float:

@@ -10,6 +10,7 @@ from html import escape
 from pathlib import Path
 
 MISSING = "–"
+_TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.DOTALL)
 _STYLE = Path(__file__).with_name("style.css")
 
 
@@ -58,6 +59,11 @@ def document(title: str, *content: Content | None) -> str:
     return "<!doctype html>\n" + element("html", head, body, lang="en").html
 
 
+def page_title(kind: str, name: str) -> str:
+    """What a page of a folder is called: `Run digits`, and `Report of run1` where the name says already what it is."""
+    return f"Report of {name}" if name.lower().startswith(kind.lower()) else f"{kind} {name}"
+
+
 def light_colours() -> dict[str, str]:
     """What the page's CSS variables are on a light screen: `--ink` → `#1b1e23`."""
     on_light = _STYLE.read_text(encoding="utf-8").partition("}")[0]
@@ -103,12 +109,20 @@ def table(
     return joined([described, element("div", inner, class_="wide")])
 
 
-def figure(svg: str | None, caption: str) -> Markup | None:
-    """A drawing and its caption, if any; None without a drawing."""
+def figure(svg: str | None, caption: str, heading: str | None = "h3") -> Markup | None:
+    """A drawing under its own title, with its caption, if any; None without a drawing.
+
+    Args:
+        svg: with a `<title>`.
+        caption: what stands below.
+        heading: the tag of the title; None where what stands above the figure says it already.
+    """
     if svg is None:
         return None
+    title = _TITLE.search(svg)
+    above = element(heading, Markup(title[1])) if heading is not None and title is not None else ""
     below = element("figcaption", caption) if caption else ""
-    return element("figure", element("div", Markup(svg), class_="wide"), below)
+    return element("figure", above, element("div", Markup(svg), class_="wide"), below)
 
 
 def folded(summary: str, *content: Content | None) -> Markup:

@@ -25,7 +25,7 @@ def preview_html(name: str, view: View, triples: Sequence[Triple]) -> str:
     parts = [
         section(
             title,
-            *(figure(drawing.svg, drawing.caption) for drawing in drawings),
+            *(figure(drawing.svg, drawing.caption, heading=None) for drawing in drawings),
             _numbers(view) if place == 0 else None,
         )
         for place, (title, drawings) in enumerate(

@@ -17,16 +17,15 @@ from dpsl.train.run_folder import RunFolder, write_text
 from priorlang.pages.drawings import drawings
 from priorlang.pages.figure import MissingMatplotlibError
 
-__all__ = ["findings_of_run", "write_report"]
+__all__ = ["findings_of_run", "write_figures", "write_report"]
 
 
-def write_report(folder: Path, output: Path | None = None, figures: Path | None = None) -> Path:
+def write_report(folder: Path, output: Path | None = None) -> Path:
     """Write the page of a run or of a grid, finished or not. The same folder gives the same bytes.
 
     Args:
         folder: the run's or the grid's.
         output: where to write; `report.html` in the folder by default. It appears whole or not at all.
-        figures: a folder that every figure goes to as well, as NAME.svg.
 
     Returns:
         Where it was written.
@@ -40,10 +39,25 @@ def write_report(folder: Path, output: Path | None = None, figures: Path | None 
         raise DpslError("report", str(error), "pip install 'priorlang[train]'") from None
     place = Path(output) if output is not None else RunFolder(Path(folder)).report
     _write(place, page, "name another file")
-    if figures is not None:
-        for name, drawing in drawings(page).items():
-            _write(Path(figures) / f"{name}.svg", drawing, "name another folder")
     return place
+
+
+def write_figures(page: Path, folder: Path) -> list[Path]:
+    """Write every figure of a page to a folder, as NAME.svg; what else is there stays.
+
+    Returns:
+        Where they are, in the page's order.
+
+    Raises:
+        DpslError: the folder cannot be written.
+    """
+    found = {
+        folder / f"{name}.svg": drawing
+        for name, drawing in drawings(page.read_text(encoding="utf-8")).items()
+    }
+    for place, drawing in found.items():
+        _write(place, drawing, "name another folder")
+    return list(found)
 
 
 def _write(place: Path, text: str, fix: str) -> None:

@@ -10,7 +10,7 @@ from dpsl.report.parts.stages import stages_part
 from dpsl.report.read import RunRecord
 from dpsl.report.routing import measured_stages
 from dpsl.report.words import findings, state_of
-from priorlang.pages.html import bullets, document, element
+from priorlang.pages.html import bullets, document, element, page_title
 
 
 def render_page(run: RunRecord) -> str:
@@ -22,7 +22,7 @@ def render_page(run: RunRecord) -> str:
     sets, measured = held_out_sets(run), measured_stages(run.stages)
     return document(
         f"{run.name} · priorlang report",
-        element("h1", f"Run {run.name}"),
+        element("h1", page_title("Run", run.name)),
         element("p", state_of(run), class_="faint"),
         *(element("p", remark, class_="remark") for remark in run.remarks),
         bullets(findings(run, sets, measured)),

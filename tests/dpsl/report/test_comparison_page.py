@@ -53,7 +53,7 @@ def test_numbers_drawn_and_written_are_those_of_the_file(html: str) -> None:
     page = HtmlPage(html)
     assert "0.510 ± 0.010" in page.text
     assert "0.623 ± 0.015" in page.text
-    forest = description(html, "forest-0")
+    forest = description(html, "forest-eval_accuracy")
     # Differences .11, .11, .12: mean .1133, SE .00333, and 4.30 of these to each side.
     assert "dpsl: +0.113, interval +0.099 to +0.128, n = 3." in forest
     load = description(html, "load-by-layer")
@@ -66,6 +66,10 @@ def test_every_figure_stands_alone_with_title_text_and_caption(html: str) -> Non
     assert len(names) == len(page.of("svg")) == len(page.of("figcaption")) == 8
     ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
     assert len(ids) == len(set(ids))
+    above = re.findall(r"<figure><h3>(.*?)</h3>", html)
+    assert above == re.findall(r"<title id[^>]*>(.*?)</title>", html)
+    assert "Load CoV, by variant and layer" in above
+    assert "eval_accuracy, minus sparse" in above
     for svg in page.of("svg"):
         assert svg["role"] == "img"
         for label in str(svg["aria-labelledby"]).split():
@@ -115,12 +119,12 @@ def test_one_seed_has_points_and_no_interval(tmp_path: Path) -> None:
     html = page_of(folder)
     text = HtmlPage(html).text
     assert "one seed, so there is no interval" in text
-    assert "b: +0.1, no interval, n = 1." in description(html, "forest-0")
+    assert "b: +0.1, no interval, n = 1." in description(html, "forest-eval_accuracy")
 
 
 def test_one_variant_is_shown_without_comparison(tmp_path: Path) -> None:
     html = page_of(write_grid(tmp_path / "grid", {"alone": even(0.5)}))
-    assert "forest-0" not in html
+    assert "forest-" not in html
     assert "0.510 ± 0.010" in HtmlPage(html).text
 
 
@@ -174,8 +178,8 @@ def test_a_value_that_is_no_number_is_named_and_not_drawn(tmp_path: Path) -> Non
         tmp_path / "grid", {"a": even(0.5, (0,)), "b": broken, "c": even(0.4, (0,))}, seeds=(0,)
     )
     html = page_of(folder)
-    assert "b:" not in description(html, "forest-0")
-    assert "c: -0.1" in description(html, "forest-0")
+    assert "b:" not in description(html, "forest-eval_accuracy")
+    assert "c: -0.1" in description(html, "forest-eval_accuracy")
     assert "eval_accuracy: higher wins. No value: b." in HtmlPage(html).text
 
 

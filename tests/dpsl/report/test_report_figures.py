@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from made_runs import follows, modality_prior, samples_of, write_run
 
+from dpsl.report.comparison.numbers import LayerScores
+from dpsl.report.figures.compared_scores import compared_scores_figure
 from dpsl.report.figures.forest import ForestRow, forest_figure
 from dpsl.report.figures.score_ranges import score_range_figure
 from dpsl.report.figures.similarity import similarity_figure
@@ -98,7 +100,7 @@ def test_texts_do_not_lie_on_each_other(tmp_path: Path, experts: int, layers: in
     table = modality_prior(tmp_path, layers=layers, experts=experts)
     routing = follows(table, tokens=50)
     stage = StageRecord("moe", table=table, routing=routing, samples=samples_of(table, routing, tokens=30))
-    html = samples_part(measured_stages([stage])[0], 0).html
+    html = samples_part(measured_stages([stage])[0], "moe").html
     figures = re.findall(r"<svg.*?</svg>", html, re.DOTALL)
     assert len(figures) == 2 == html.count("<figcaption")
     for svg in figures:
@@ -108,6 +110,36 @@ def test_texts_do_not_lie_on_each_other(tmp_path: Path, experts: int, layers: in
             for other, left2, low2, right2, high2 in boxes[place + 1 :]:
                 apart = right <= left2 or right2 <= left or high <= low2 or high2 <= low
                 assert apart, (text, other)
+
+
+def test_every_peak_that_is_cut_is_named_and_the_prior_stays_legible() -> None:
+    edges = np.linspace(0, 1, 41)
+    flat_SKE = np.ones((2, 4, 40))
+    peaked_SKE = np.full((2, 4, 40), 0.5)
+    peaked_SKE[1, :, 10] = [19.0, 20.0, 21.5, 22.0]
+    found = [
+        LayerScores("dpsl", flat_SKE, ((1.0, np.array([2.0, 2.0, 2.0, 2.0])),)),
+        LayerScores("z-loss", peaked_SKE, ()),
+        LayerScores("other", 0.5 * peaked_SKE, ()),
+    ]
+    svg = compared_scores_figure(found, edges, 3, "s")
+    assert svg is not None
+    assert re.findall(r"↑ ([\d.]+)", svg) == ["19", "20", "21.5", "22", "9.5", "10", "10.8", "11"]
+    curves = _curves(svg)
+    assert len(curves) == 4
+    for curve in curves:
+        heights = [float(y) for y in re.findall(r"[ML] [\d.-]+ ([\d.-]+)", curve)]
+        # Half of a panel's 0.58 · 0.76 inches of 72 points.
+        assert max(heights) - min(heights) > 0.49 * 0.58 * 0.76 * 72
+
+
+def test_without_a_prior_peaks_are_cut_and_named_all_the_same() -> None:
+    edges = np.linspace(0, 1, 41)
+    density_SKE = np.ones((1, 4, 40))
+    density_SKE[0, 3, 5] = 30.0
+    svg = compared_scores_figure([LayerScores("a", density_SKE, ())], edges, 0, "s")
+    assert svg is not None
+    assert re.findall(r"↑ ([\d.]+)", svg) == ["30"]
 
 
 def test_ranges_of_many_experts_are_those_of_the_statistics(tmp_path: Path) -> None:
@@ -126,7 +158,9 @@ def test_ranges_of_many_experts_are_those_of_the_statistics(tmp_path: Path) -> N
 def test_a_stage_without_samples_says_so(tmp_path: Path) -> None:
     table = modality_prior(tmp_path)
     stage = StageRecord("moe", table=table, routing=follows(table, tokens=50))
-    assert "Single tokens were not kept for this stage" in samples_part(measured_stages([stage])[0], 0).html
+    assert (
+        "Single tokens were not kept for this stage" in samples_part(measured_stages([stage])[0], "moe").html
+    )
 
 
 def test_experts_that_cannot_be_run_alone_are_not_drawn(tmp_path: Path) -> None:
@@ -135,9 +169,9 @@ def test_experts_that_cannot_be_run_alone_are_not_drawn(tmp_path: Path) -> None:
     samples = samples_of(table, routing, tokens=30)
     bare = replace(samples, layer=samples.layer[:0], similarity=samples.similarity[:0])
     stage = StageRecord("moe", table=table, routing=routing, samples=bare)
-    html = samples_part(measured_stages([stage])[0], 0).html
+    html = samples_part(measured_stages([stage])[0], "moe").html
     assert "cannot be run one by one" in html
-    assert "similarity-0" not in html
+    assert "similarity-moe" not in html
 
 
 def test_samples_of_other_routing_are_left_out_with_a_remark(tmp_path: Path) -> None:
@@ -148,6 +182,15 @@ def test_samples_of_other_routing_are_left_out_with_a_remark(tmp_path: Path) -> 
     record = read_run(run)
     assert "samples.safetensors of stage warmup-moe belongs to other routing" in " ".join(record.remarks)
     assert record.stages[2].samples is None
+
+
+def _curves(svg: str) -> list[str]:
+    """Paths of the priors' curves: the lines in the page's ink that are not straight."""
+    return [
+        d
+        for d, style in re.findall(r'<path d="([^"]+)"[^>]*style="([^"]*)"', svg)
+        if "stroke: var(--ink)" in style and d.count("L") > 10
+    ]
 
 
 def _texts(svg: str) -> Iterator[tuple[str, float, float, float, float]]:

@@ -8,11 +8,14 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from click.testing import CliRunner
 from made_runs import compiled, follows, modality_prior, undecided, write_audit, write_run
 
-from dpsl.report import write_report
+from dpsl.report import write_figures, write_report
 from dpsl.report.read import read_run
-from priorlang.pages.figure import evenly_spaced, expert_colours
+from priorlang.cli.commands import cli
+from priorlang.pages.figure import evenly_spaced, expert_colours, identifiers
+from priorlang.pages.html import page_title
 from tests.html_page import HtmlPage
 
 
@@ -81,10 +84,14 @@ def test_stages_with_and_without_held_out_data_are_told_apart(tmp_path: Path) ->
 
 
 def test_figures_come_as_files_too(html: str, tmp_path: Path) -> None:
-    write_report(_whole_run(tmp_path), figures=tmp_path / "figures")
-    files = {file.name: file.read_text(encoding="utf-8") for file in (tmp_path / "figures").iterdir()}
-    assert len(files) == html.count('class="chart"')
-    assert {"loss.svg", "scores-0.svg", "load-1.svg"} <= files.keys()
+    folder = tmp_path / "figures"
+    written = write_figures(write_report(_whole_run(tmp_path)), folder)
+    files = {file.name: file.read_text(encoding="utf-8") for file in folder.iterdir()}
+    assert [file.name for file in written] == [
+        "loss.svg", "accuracy-projector-to-finetune.svg", "routing.svg", "load-warmup-moe.svg", "scores-warmup-moe.svg",
+        "load-finetune.svg", "scores-finetune.svg",
+    ]  # fmt: skip
+    assert len(files) == len(written) == html.count('class="chart"')
     for text in files.values():
         root = ElementTree.fromstring(text)
         assert root.tag == "{http://www.w3.org/2000/svg}svg"
@@ -92,6 +99,74 @@ def test_figures_come_as_files_too(html: str, tmp_path: Path) -> None:
         assert root[0].text in HtmlPage(html).texts
         assert "var(" not in text
         assert "#1b1e23" in text
+
+
+def test_the_command_says_how_many_figures_it_wrote_and_where(run: Path, tmp_path: Path) -> None:
+    made = CliRunner().invoke(cli, ["report", str(run), "--figures", str(tmp_path / "drawn")])
+    assert made.stdout == f"{run / 'report.html'}\n"
+    assert made.stderr == f"wrote 7 figures: {tmp_path / 'drawn'}\n"
+    assert len(list((tmp_path / "drawn").iterdir())) == 7
+    (tmp_path / "file").touch()
+    refused = CliRunner().invoke(cli, ["report", str(run), "--figures", str(tmp_path / "file")])
+    assert refused.exit_code == 2
+    assert "cannot be written" in refused.stderr
+    assert "name another folder" in refused.stderr
+    (tmp_path / "begun").mkdir()
+    (tmp_path / "begun" / "plan.json").write_text('{"stages": [{"name": "projector"}]}', encoding="utf-8")
+    begun = CliRunner().invoke(cli, ["report", str(tmp_path / "begun"), "--figures", str(tmp_path / "none")])
+    assert begun.stderr == f"no figures yet: {tmp_path / 'none'}\n"
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "title"),
+    [
+        ("Run", "digits", "Run digits"), ("Run", "run1", "Report of run1"), ("Grid", "grid", "Report of grid"),
+        ("Grid", "methods", "Grid methods"),
+    ],
+)  # fmt: skip
+def test_a_title_does_not_say_run_twice(kind: str, name: str, title: str) -> None:
+    assert page_title(kind, name) == title
+
+
+def test_what_is_folded_away_is_open_on_paper(html: str) -> None:
+    printed = html.partition("@media print {")[2].partition("</style>")[0]
+    rule = re.search(r"details::details-content \{([^}]*)\}", printed)
+    assert rule is not None
+    assert "content-visibility: visible" in rule[1]
+    assert "display: block" in rule[1]
+    # Nothing is folded by other means, which that rule would not open.
+    assert html.count("<details>") == html.count("</summary>") > 2
+    assert "hidden" not in printed
+
+
+def test_what_scrolls_shows_that_it_does_on_light_and_dark(html: str) -> None:
+    style = html.partition("<style>")[2].partition("</style>")[0]
+    rule = re.search(r"\.wide \{([^}]*)\}", style)
+    assert rule is not None
+    assert rule[1].count("var(--more)") == rule[1].count("no-repeat scroll") == 2
+    assert rule[1].count("var(--paper)") == rule[1].count("no-repeat local") == 2
+    assert len(set(re.findall(r"--more: (#\w+)", style))) == 2
+
+
+def test_every_figure_has_its_title_above_it(html: str) -> None:
+    figures = re.findall(r"<figure>(.*?)</figure>", html, re.DOTALL)
+    assert len(figures) == 7
+    for figure in figures:
+        found = re.match(r"<(h[34])>(.+?)</\1>\n.*?<title[^>]*>(.+?)</title>", figure, re.DOTALL)
+        assert found is not None
+        assert found[2] == found[3]
+
+
+def test_stages_whose_names_are_alike_or_odd_keep_figures_of_their_own(tmp_path: Path) -> None:
+    table = modality_prior(tmp_path, layers=1)
+    names = ["../a b", "..-a-b", "A", "a", "ü"]
+    stages = [{"name": name, "moe": True} for name in names]
+    (run := tmp_path / "run").mkdir()
+    write_run(run, table, {name: follows(table, 20) for name in names[1:]}, stages=stages)
+    written = [file.name for file in write_figures(write_report(run), tmp_path / "figures")]
+    assert {"load-a-b.svg", "load-A.svg", "load-a-2.svg", "load-unnamed.svg"} <= set(written)
+    assert len({name.lower() for name in written}) == len(written)
+    assert identifiers(["a", "A", "a-2", "../a b", "x" * 99]) == ["a", "A-2", "a-2-2", "a-b", "x" * 60]
 
 
 def test_the_page_stands_alone(html: str) -> None:

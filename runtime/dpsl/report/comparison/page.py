@@ -13,7 +13,7 @@ from dpsl.report.comparison.parts import (
 )
 from dpsl.report.comparison.read import GridRecord
 from dpsl.report.comparison.words import findings, state_of
-from priorlang.pages.html import bullets, document, element
+from priorlang.pages.html import bullets, document, element, page_title
 
 
 def render_comparison(grid: GridRecord) -> str:
@@ -24,7 +24,7 @@ def render_comparison(grid: GridRecord) -> str:
     """
     return document(
         f"{grid.name} · priorlang report",
-        element("h1", f"Grid {grid.name}"),
+        element("h1", page_title("Grid", grid.name)),
         element("p", state_of(grid), class_="faint"),
         *(element("p", remark, class_="remark") for remark in grid.remarks),
         bullets(findings(grid)),

@@ -22,6 +22,7 @@ from dpsl.report.figures.learning import learning_figure
 from dpsl.report.words import tokens_of
 from priorlang.grid.digits import WINS, decimals, summary_text
 from priorlang.grid.paired import Paired
+from priorlang.pages.figure import identifiers
 from priorlang.pages.html import MISSING, Markup, bullets, element, figure, folded, joined, section, table
 
 _FOREST = (
@@ -49,7 +50,8 @@ def means_part(grid: GridRecord) -> Markup | None:
 
 def differences_part(grid: GridRecord) -> Markup | None:
     """Each variant minus the reference on the same seed: a forest plot and its numbers for each metric."""
-    parts = [_difference(grid, metric, place) for place, metric in enumerate(grid.metrics) if metric.paired]
+    keys = identifiers(metric.name for metric in grid.metrics)
+    parts = [_difference(grid, m, key) for m, key in zip(grid.metrics, keys, strict=True) if m.paired]
     found = [part for part in parts if part is not None]
     explained = element("p", _FOREST.format(confidence=grid.confidence), class_="faint")
     return section(f"Minus {grid.reference}, on the same seed", explained, *found) if found else None
@@ -73,7 +75,7 @@ def routing_part(grid: GridRecord) -> Markup | None:
         figure(
             by_layer_figure(
                 covs,
-                title="Coefficient of variation of the experts' load, by variant and layer",
+                title="Load CoV, by variant and layer",
                 name="load-by-layer",
             ),
             "Standard deviation of the experts' load over its mean in each layer, 0 where all are used alike; mean over seeds. Even load is "
@@ -87,7 +89,7 @@ def routing_part(grid: GridRecord) -> Markup | None:
             compared_scores_figure(scores, edges, layer, "compared-scores"),
             f"Density of the routing score p of each expert in layer {layer}, over all tokens: filled the mean over seeds, thin lines single seeds. "
             "The solid line is what the prior asks for, the Beta marginals of the tokens' populations, where it shaped the stage. The upright line is "
-            f"1/K. All panels share both scales; a higher peak is cut off and named.{capped}",
+            f"1/K. All panels share both scales; where anything goes beyond the top, the arrow gives the height of the highest seed's peak.{capped}",
         ),
         *samples_parts(grid, layer),
     )
@@ -158,7 +160,7 @@ def given_part(grid: GridRecord) -> Markup | None:
     )
 
 
-def _difference(grid: GridRecord, metric: MetricRecord, place: int) -> Markup | None:
+def _difference(grid: GridRecord, metric: MetricRecord, key: str) -> Markup | None:
     rows = [
         ForestRow(variant.name, found, _by_seed(grid, variant, metric.name))
         for variant in grid.variants
@@ -178,9 +180,8 @@ def _difference(grid: GridRecord, metric: MetricRecord, place: int) -> Markup | 
     )
     return joined(
         [
-            element("h3", metric.title),
             figure(
-                forest_figure(rows, grid.reference, metric.title, metric.better, f"forest-{place}"), caption
+                forest_figure(rows, grid.reference, metric.title, metric.better, f"forest-{key}"), caption
             ),
             folded("The numbers", table(header, cells)),
         ]

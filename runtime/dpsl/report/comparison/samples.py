@@ -83,7 +83,7 @@ def _simplex(grid: GridRecord, layer: int) -> Markup | None:
         rows,
         triple,
         experts,
-        title=f"Routing probabilities of tokens in layer {layer} on the simplex of experts {', '.join(map(str, triple))}, by variant",
+        title=f"Tokens of layer {layer} on the simplex of experts {', '.join(map(str, triple))}, by variant",
         description=" ".join(said),
         name="simplex",
     )

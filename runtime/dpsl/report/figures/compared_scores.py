@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dpsl.report.comparison.numbers import LayerScores
-from dpsl.report.figures.scores import beta_density, label_ends
+from dpsl.report.figures.scores import beta_density, curve_peak, label_ends, name_cut
 from priorlang.pages.figure import (
     FAINT,
     GRID,
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MOST_EXPERTS = 4
-_ROW = 0.5
+_ROW = 0.58
 _LETTERS = 22
 
 
@@ -39,10 +39,10 @@ def compared_scores_figure(
         return None
     experts = found[0].density_SKE.shape[1]
     shown = evenly_spaced(experts, MOST_EXPERTS)
-    ceiling = _ceiling(found, shown)
+    ceiling = _ceiling(found, shown, edges)
     names = [shortened(scores.variant, _LETTERS) for scores in found]
     left = label_width(names, 7.5)
-    height = 0.72 + _ROW * len(found)
+    height = 0.76 + _ROW * len(found)
     colours = expert_colours(experts)
 
     def paint(figure: Figure) -> None:
@@ -50,7 +50,7 @@ def compared_scores_figure(
         for row, scores in enumerate(found):
             low = (0.46 + _ROW * (len(found) - 1 - row)) / height
             for column, expert in enumerate(shown):
-                axes = figure.add_axes((left + slot * column, low, slot * 0.93, 0.82 * _ROW / height))
+                axes = figure.add_axes((left + slot * column, low, slot * 0.93, 0.76 * _ROW / height))
                 _panel(axes, scores, expert, edges, colours[expert], ceiling)
                 axes.axvline(1 / experts, color=GRID, linewidth=1.0, zorder=0)
                 last = row == len(found) - 1
@@ -58,7 +58,7 @@ def compared_scores_figure(
                 if last:
                     axes.set_xlabel("score p", color=FAINT, labelpad=-4)
                 if row == 0:
-                    axes.set_title(f"expert {expert}", color=colours[expert], fontweight="bold", pad=8)
+                    axes.set_title(f"expert {expert}", color=colours[expert], fontweight="bold", pad=12)
                 if column == 0:
                     axes.text(
                         -0.06,
@@ -75,7 +75,7 @@ def compared_scores_figure(
         height,
         paint,
         name=name,
-        title=f"Densities of routing scores in layer {layer}, by variant and expert",
+        title=f"Routing scores in layer {layer}, by variant and expert",
         description=" ".join(_in_words(scores, edges, shown) for scores in found),
     )
 
@@ -92,29 +92,34 @@ def _panel(
         axes.stairs(np.minimum(density_E, ceiling), edges, color=colour, linewidth=0.6, baseline=None)
     if scores.alphas:
         inside = np.linspace(edges[0], edges[-1], 300)[1:-1]
-        curve = np.zeros_like(inside)
-        for share, alpha in scores.alphas:
-            curve += share * beta_density(inside, alpha[expert], alpha.sum() - alpha[expert])
+        curve = _prior_density(scores, expert, inside)
         curve[curve > ceiling] = np.nan
         axes.plot(inside, curve, color=INK, linewidth=1.0)
-    peak = float(mean_E.max())
-    if peak > 1.02 * ceiling:
-        axes.text(
-            0.98,
-            0.98,
-            f"peak {peak:.0f}",
-            transform=axes.transAxes,
-            ha="right",
-            va="top",
-            fontsize=6.5,
-            color=FAINT,
-        )
+    name_cut(axes, scores.density_SKE[:, expert].max(0), edges, ceiling)
 
 
-def _ceiling(found: Sequence[LayerScores], shown: Sequence[int]) -> float:
-    """Above nine in ten of the panels' peaks, so that one narrow peak does not flatten all the others."""
-    peaks = [float(scores.density_SKE[:, expert].mean(0).max()) for scores in found for expert in shown]
-    return 1.08 * max(float(np.quantile(peaks, 0.9)), 1e-9)
+def _prior_density(scores: LayerScores, expert: int, p_N: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What the prior asks of an expert's scores, over the populations of the tokens."""
+    density_N = np.zeros_like(p_N)
+    for share, alpha in scores.alphas:
+        density_N += share * beta_density(p_N, alpha[expert], alpha.sum() - alpha[expert])
+    return density_N
+
+
+def _ceiling(found: Sequence[LayerScores], shown: Sequence[int], edges: NDArray[np.float64]) -> float:
+    """The top of all panels: above half of the peaks, and so that the priors' curves, but for their rise at 0, fill half of it."""
+    peaks = [float(scores.density_SKE[:, expert].max()) for scores in found for expert in shown]
+    middles = (edges[1:] + edges[:-1]) / 2
+    curves = [
+        curve_peak(_prior_density(scores, expert, middles))
+        for scores in found
+        if scores.alphas
+        for expert in shown
+    ]
+    wanted = 1.08 * float(np.median(peaks))
+    if curves:
+        wanted = min(max(wanted, 1.3 * max(curves)), 2 * max(curves))
+    return max(min(wanted, 1.02 * max(peaks)), 1e-9)
 
 
 def _in_words(scores: LayerScores, edges: NDArray[np.float64], shown: Sequence[int]) -> str:

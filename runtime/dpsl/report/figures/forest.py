@@ -69,7 +69,7 @@ def forest_figure(
         height,
         paint,
         name=name,
-        title=f"{title}: difference of each variant to {reference} on the same seeds",
+        title=f"{title}, minus {reference}",
         description=" ".join(in_words(row) for row in rows),
     )
 

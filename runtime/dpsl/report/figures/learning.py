@@ -68,7 +68,7 @@ def learning_figure(curves: Mapping[str, Sequence[Curve]], reference: str, name:
         height,
         paint,
         name=name,
-        title="Training loss of each variant over the steps, a line for each seed",
+        title="Training loss over the steps, by variant",
         description=" ".join(_in_words(variant, found) for variant, found in curves.items()),
     )
 

@@ -61,7 +61,7 @@ def score_range_figure(
         height,
         paint,
         name=name,
-        title="Range of every expert's routing scores, with the prior's",
+        title="Range of every expert's routing scores",
         description=" ".join(_in_words(groups[group], ranges_3GK[1, group]) for group in chosen),
     )
 

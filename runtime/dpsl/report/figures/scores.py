@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -82,7 +82,7 @@ def score_figure(
         height,
         paint,
         name=name,
-        title="Densities of routing scores by layer, kind of tokens and expert, with the prior's Beta curves",
+        title="Routing scores by layer, kind of tokens and expert",
         description=" ".join(_in_words(groups[group]) for group in choice.groups),
     )
 
@@ -117,11 +117,29 @@ def _ceiling(
     highest = float(density_GKE[np.ix_(rows, columns)].max())
     middles = (edges[1:] + edges[:-1]) / 2
     curves = [
-        float(np.max(beta_density(middles[2:, None], alpha, alpha.sum() - alpha)))
+        curve_peak(beta_density(middles[:, None], alpha, alpha.sum() - alpha))
         for group in choice.groups
         if (alpha := groups[group].alpha) is not None
     ]
     return min(highest, 1.3 * max(curves)) if curves else highest
+
+
+def curve_peak(density_EK: NDArray[np.float64]) -> float:
+    """The highest that a prior's curve has to be seen, at the middles of intervals: its rise at 0, without end for α < 1, apart."""
+    return float(np.max(density_EK[2:]))
+
+
+def name_cut(axes: Axes, density_E: NDArray[np.float64], edges: NDArray[np.float64], ceiling: float) -> None:
+    """Over a panel whose highest bar is cut off at the top, its height, within the panel's width."""
+    peak = int(density_E.argmax())
+    if density_E[peak] <= ceiling:
+        return
+    share = ((edges[peak] + edges[peak + 1]) / 2 - edges[0]) / (edges[-1] - edges[0])
+    side: Literal["left", "center", "right"] = "left" if share < 0.2 else "right" if share > 0.8 else "center"
+    place = {"left": 0.0, "center": share, "right": 1.0}[side]
+    axes.text(
+        place, 1.0, f"↑ {density_E[peak]:.3g}", transform=axes.transAxes, fontsize=6.5, ha=side, va="bottom", color=FAINT,
+    )  # fmt: skip
 
 
 def _bars(
@@ -130,12 +148,7 @@ def _bars(
     shown = np.minimum(density_E, ceiling)
     axes.stairs(shown, edges, fill=True, color=colour, alpha=0.45, linewidth=0)
     axes.stairs(shown, edges, color=colour, linewidth=0.9, baseline=None)
-    peak = int(density_E.argmax())
-    if density_E[peak] > 1.02 * ceiling:
-        middle = (edges[peak] + edges[peak + 1]) / 2
-        axes.text(
-            middle, ceiling, f"↑ {density_E[peak]:.0f}", fontsize=6.5, ha="center", va="bottom", color=FAINT
-        )
+    name_cut(axes, density_E, edges, ceiling)
 
 
 def _prior_curve(

@@ -110,7 +110,7 @@ def routing_figure(stages: Sequence[StageRecord]) -> str | None:
         height,
         paint,
         name="routing",
-        title="Routing metrics over the steps of the stages with experts",
+        title="Routing over the steps of the stages with experts",
         description="; ".join(_from_to(spans, key, label) for key, label in panels) + ".",
     )
 

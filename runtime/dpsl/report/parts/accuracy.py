@@ -6,12 +6,14 @@ import math
 
 from dpsl.report.accuracy import OVERALL, Accuracy, HeldOut
 from dpsl.report.figures.accuracy import MOST_TASKS, accuracy_figure
+from priorlang.pages.figure import identifiers
 from priorlang.pages.html import MISSING, Markup, figure, section, table
 
 
 def accuracy_parts(sets: tuple[HeldOut, ...]) -> list[Markup]:
     """Accuracy after each stage and of each task, with its standard error where it is known."""
     parts = []
+    keys = identifiers(f"{held_out.stages[0]}-to-{held_out.stages[-1]}" for held_out in sets)
     for place, held_out in enumerate(sets):
         title = "Held-out accuracy"
         if held_out.objective != "language":
@@ -26,7 +28,7 @@ def accuracy_parts(sets: tuple[HeldOut, ...]) -> list[Markup]:
         asked = [f"{count:,}" if (count := _count(held_out, task)) else MISSING for task in held_out.tasks]
         if any(text != MISSING for text in asked):
             rows.append(["questions", *asked])
-        drawn = figure(accuracy_figure(held_out, f"accuracy-{place}"), _accuracy_caption(held_out))
+        drawn = figure(accuracy_figure(held_out, f"accuracy-{keys[place]}"), _accuracy_caption(held_out))
         parts.append(section(title, table(header, rows), drawn))
     return parts
 

@@ -13,6 +13,7 @@ from dpsl.report.parts.samples import samples_part
 from dpsl.report.read import StageRecord
 from dpsl.report.routing import GroupRouting, KindRouting, MeasuredStage, kind_routing
 from dpsl.report.words import ATTAINED, KS_MEANING, SAME_MASS, TRAINED_ON, experts_of, tokens_of
+from priorlang.pages.figure import identifiers
 from priorlang.pages.html import MISSING, Markup, element, figure, fixed, folded, joined, section, table
 from priorlang.routing.statistics import RoutingStatistics
 
@@ -33,12 +34,13 @@ def routing_part(stages: Sequence[StageRecord], measured: Sequence[MeasuredStage
     over_steps = figure(routing_figure(stages), _OVER_STEPS)
     if not measured and over_steps is None:
         return None
+    keys = identifiers(stage.name for stage in measured)
     return section(
         "Routing",
         element("p", ATTAINED) if measured else None,
         _summary(measured),
         over_steps,
-        *(_stage_part(stage, place) for place, stage in enumerate(measured)),
+        *(_stage_part(stage, key) for stage, key in zip(measured, keys, strict=True)),
     )
 
 
@@ -80,34 +82,35 @@ def _summary_row(stage: MeasuredStage, kind: KindRouting) -> list[str]:
     ]
 
 
-def _stage_part(stage: MeasuredStage, place: int) -> Markup:
+def _stage_part(stage: MeasuredStage, key: str) -> Markup:
     statistics, groups = stage.statistics, stage.groups
     choice = choose_panels(statistics, groups)
-    loads = load_figure(groups, stage.layer_loads, statistics.layer.tolist(), f"load-{place}")
-    scores = score_figure(statistics, groups, choice, f"scores-{place}")
+    loads = load_figure(groups, stage.layer_loads, statistics.layer.tolist(), f"load-{key}")
+    scores = score_figure(statistics, groups, choice, f"scores-{key}")
     return joined(
         [
             element("h3", f"After {stage.name} ({experts_of(stage.record)})"),
-            figure(loads, _load_caption(groups, stage.layer_loads.shape[1])),
-            figure(scores, _score_caption(statistics, groups, choice)),
-            _ranges(statistics, groups, choice, place),
-            samples_part(stage, place),
+            figure(loads, _load_caption(groups, stage.layer_loads.shape[1]), "h4"),
+            figure(scores, _score_caption(statistics, groups, choice), "h4"),
+            _ranges(statistics, groups, choice, key),
+            samples_part(stage, key),
             folded(f"Every layer after {stage.name}", _every_layer(groups)),
         ]
     )
 
 
 def _ranges(
-    statistics: RoutingStatistics, groups: tuple[GroupRouting, ...], choice: ScoreChoice, place: int
+    statistics: RoutingStatistics, groups: tuple[GroupRouting, ...], choice: ScoreChoice, key: str
 ) -> Markup | None:
     """Every expert of the last layer drawn, where not all have panels."""
     if len(choice.experts) == statistics.load.shape[1]:
         return None
     last = [group for group in choice.groups if groups[group].layer == choice.layers[-1]]
     return figure(
-        score_range_figure(statistics, groups, last, f"ranges-{place}"),
+        score_range_figure(statistics, groups, last, f"ranges-{key}"),
         f"Every expert of layer {choice.layers[-1]}: the blue bar reaches from the 10th to the 90th percentile of p, the tick is its median; the "
         "wide grey bar is what the prior asks for. The thin line is 1/K.",
+        heading="h4",
     )
 
 
@@ -128,7 +131,9 @@ def _score_caption(
         "Density of the routing score p of each expert; the horizontal axis is p, and all panels share both scales."
     ]
     if any(groups[group].alpha is not None for group in choice.groups):
-        parts.append("The line over the bars is the prior's Beta curve.")
+        parts.append(
+            "The line over the bars is the prior's Beta curve, cut off where it goes beyond the top."
+        )
     else:
         parts.append("No prior is known for these tokens, so there is no curve to compare with.")
     parts.append("The upright line is 1/K. Where a bar is cut off at the top, the arrow gives its height.")

@@ -26,15 +26,15 @@ _NOT_KEPT = (
 _NOT_COMPARED = "Experts of this kind cannot be run one by one, so they were not compared."
 
 
-def samples_part(stage: MeasuredStage, place: int) -> Markup:
-    """The simplex and the similarity of a stage; a sentence where its run kept neither."""
+def samples_part(stage: MeasuredStage, key: str) -> Markup:
+    """The simplex and the similarity of a stage; a sentence where its run kept neither. `key`: the stage, in names of figures."""
     samples = stage.record.samples
     if samples is None:
         return element("p", _NOT_KEPT, class_="faint")
-    return joined([_simplex(stage, samples, place), _similarity(samples, place)])
+    return joined([_simplex(stage, samples, key), _similarity(samples, key)])
 
 
-def _simplex(stage: MeasuredStage, samples: RoutingSamples, place: int) -> Markup | None:
+def _simplex(stage: MeasuredStage, samples: RoutingSamples, key: str) -> Markup | None:
     experts = stage.statistics.load.shape[1]
     triple = triple_of(experts)
     rows, said = [], []
@@ -63,9 +63,9 @@ def _simplex(stage: MeasuredStage, samples: RoutingSamples, place: int) -> Marku
         rows,
         triple,
         experts,
-        title=f"Routing probabilities of tokens on the simplex of experts {', '.join(map(str, triple))}",
+        title=f"Tokens on the simplex of experts {', '.join(map(str, triple))}",
         description=" ".join(said),
-        name=f"simplex-{place}",
+        name=f"simplex-{key}",
     )
     divided = (
         ""
@@ -84,7 +84,7 @@ def _simplex(stage: MeasuredStage, samples: RoutingSamples, place: int) -> Marku
         f"Each point is one token, at most {MOST_POINTS} drawn at random; the corners are experts {corners}, the cross is an even share. "
         f"Beside them, the density that the prior asks for.{divided}{capped}"
     )
-    return figure(drawn, caption)
+    return figure(drawn, caption, heading="h4")
 
 
 def _kinds(groups: Sequence[GroupRouting]) -> list[str]:
@@ -95,7 +95,7 @@ def _kinds(groups: Sequence[GroupRouting]) -> list[str]:
     return [kind for kind in tokens if kind in shown]
 
 
-def _similarity(samples: RoutingSamples, place: int) -> Markup | None:
+def _similarity(samples: RoutingSamples, key: str) -> Markup | None:
     if not len(samples.layer):
         return element("p", _NOT_COMPARED, class_="faint")
     layers = samples.layer.tolist()
@@ -107,10 +107,11 @@ def _similarity(samples: RoutingSamples, place: int) -> Markup | None:
     return joined(
         [
             figure(
-                similarity_figure(layers, samples.similarity, f"similarity-{place}"),
+                similarity_figure(layers, samples.similarity, f"similarity-{key}"),
                 f"Cosine between the outputs of two experts for the same token, its mean over {samples.compared:,} tokens that every expert was run on, "
                 "whether or not they were routed to it: 1 where the experts do the same, 0 where they do unrelated things. The mean is over pairs of "
                 f"different experts. Copies of one dense network begin at 1, or near it with noise. That they differ does not say that the model is better.{capped}",
+                heading="h4",
             ),
             folded("The mean of every layer", table(["layer", "mean cosine"], rows))
             if len(layers) > SIMILAR_LAYERS

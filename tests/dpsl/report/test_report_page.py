@@ -8,12 +8,10 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from click.testing import CliRunner
 from made_runs import compiled, follows, modality_prior, undecided, write_audit, write_run
 
 from dpsl.report import write_figures, write_report
 from dpsl.report.read import read_run
-from priorlang.cli.commands import cli
 from priorlang.pages.figure import evenly_spaced, expert_colours, identifiers
 from priorlang.pages.html import page_title
 from tests.html_page import HtmlPage
@@ -99,22 +97,6 @@ def test_figures_come_as_files_too(html: str, tmp_path: Path) -> None:
         assert root[0].text in HtmlPage(html).texts
         assert "var(" not in text
         assert "#1b1e23" in text
-
-
-def test_the_command_says_how_many_figures_it_wrote_and_where(run: Path, tmp_path: Path) -> None:
-    made = CliRunner().invoke(cli, ["report", str(run), "--figures", str(tmp_path / "drawn")])
-    assert made.stdout == f"{run / 'report.html'}\n"
-    assert made.stderr == f"wrote 7 figures: {tmp_path / 'drawn'}\n"
-    assert len(list((tmp_path / "drawn").iterdir())) == 7
-    (tmp_path / "file").touch()
-    refused = CliRunner().invoke(cli, ["report", str(run), "--figures", str(tmp_path / "file")])
-    assert refused.exit_code == 2
-    assert "cannot be written" in refused.stderr
-    assert "name another folder" in refused.stderr
-    (tmp_path / "begun").mkdir()
-    (tmp_path / "begun" / "plan.json").write_text('{"stages": [{"name": "projector"}]}', encoding="utf-8")
-    begun = CliRunner().invoke(cli, ["report", str(tmp_path / "begun"), "--figures", str(tmp_path / "none")])
-    assert begun.stderr == f"no figures yet: {tmp_path / 'none'}\n"
 
 
 @pytest.mark.parametrize(

@@ -55,3 +55,18 @@ def test_a_folder_of_figures_that_cannot_be_written_is_one_clear_message(
     result = CliRunner().invoke(cli, ["report", str(run), "--figures", str(taken)])
     assert result.exit_code == 2
     assert result.stderr.startswith(f"error: {taken / 'loss.svg'}: cannot be written")
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [((), "no figures yet"), (("loss",), "wrote 1 figure"), (("loss", "routing"), "wrote 2 figures")],
+)
+def test_it_says_how_many_figures_it_wrote_and_where(
+    tmp_path: Path, run: Path, monkeypatch: pytest.MonkeyPatch, names: tuple[str, ...], told: str
+) -> None:
+    monkeypatch.setattr("dpsl.report.drawings", lambda _page: dict.fromkeys(names, "<svg/>"))
+    folder = tmp_path / "drawn"
+    result = CliRunner().invoke(cli, ["report", str(run), "--figures", str(folder)])
+    assert (result.exit_code, result.stdout) == (0, f"{run / 'report.html'}\n")
+    assert result.stderr == f"{told}: {folder}\n"
+    assert [folder / f"{name}.svg" for name in names] == (sorted(folder.iterdir()) if names else [])

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from made_grids import even, write_grid
-from made_runs import follows, undecided
+from made_runs import follows, statistics_of, undecided
 
 from dpsl.errors import DpslError
 from dpsl.report import write_report
+from dpsl.report.comparison.numbers import score_edges, scores_in_layer, share_beyond
 from dpsl.report.comparison.parts import routing_part
 from dpsl.report.comparison.read import read_grid_folder
+from priorlang.routing.statistics import RoutingStatistics
+from priorlang.table.prior_table import PriorTable
 from tests.html_page import HtmlPage
 
 THREE = {
@@ -107,6 +112,32 @@ def test_tokens_are_what_the_cells_measured(
     assert f"Each point is one {whose}, at most" in page.text
     assert (told is None) == ("The routing" not in page.text)
     assert told is None or told in page.text
+
+
+def test_scores_beyond_the_axis_are_counted(tmp_path: Path) -> None:
+    def settled(table: PriorTable, tokens: int, seed: int) -> RoutingStatistics:
+        p_K = np.array([0.9, 0.04, 0.03, 0.03])
+        return statistics_of(table, lambda _: np.tile(p_K, (tokens, 1)))
+
+    values = {name: even(0.5, (0,)) for name in ("a", "b", "c")}
+    folder = write_grid(tmp_path / "grid", values, seeds=(0,), routing={"c": settled})
+    grid = read_grid_folder(folder)
+    edges = score_edges(grid, 2, range(4))
+    assert 0.25 < edges[-1] < 0.5
+    assert share_beyond(scores_in_layer(grid, 2, edges), edges, range(4)) == pytest.approx(1.0)
+    assert (
+        "Up to 100.0% of a variant's scores of an expert lie beyond" in HtmlPage(str(routing_part(grid))).text
+    )
+
+
+def test_variants_with_other_numbers_of_experts_are_left_out_by_name(tmp_path: Path) -> None:
+    folder = write_grid(tmp_path / "grid", {"a": even(0.5), "b": even(0.6)}, experts=8)
+    other = write_grid(tmp_path / "other", {"a": even(0.5)}, experts=4)
+    shutil.rmtree(folder / "cells/b")
+    shutil.copytree(other / "cells/a", folder / "cells/b")
+    html = page_of(folder)
+    assert "Left out, having other experts or layers: b." in HtmlPage(html).text
+    assert "b: most scores" not in description(html, "compared-scores")
 
 
 def test_equal_folders_give_equal_bytes(tmp_path: Path) -> None:

@@ -5,17 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import fmean, stdev
+from statistics import fmean, median, stdev
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dpsl.report.comparison.read import GridRecord, VariantRecord
-from dpsl.report.figures.scores import axis_end
+from dpsl.report.figures.scores import REACHED, axis_end, marginal_end
 from dpsl.report.read import RunRecord, StageRecord, number
 from dpsl.report.routing import coefficient_of_variation, layer_load
 from priorlang.routing.samples import mean_similarity
-from priorlang.routing.statistics import group_alpha, score_quantile
+from priorlang.routing.statistics import RoutingStatistics, group_alpha, score_quantile
 
 BARS = 40
 """Intervals of p in a panel."""
@@ -130,28 +130,39 @@ def scored_layer(grid: GridRecord) -> int | None:
     return layers[0][min(len(layers[0]) * 3 // 4, len(layers[0]) - 1)] if layers and layers[0] else None
 
 
-def score_edges(grid: GridRecord, layer: int) -> NDArray[np.float64]:
-    """Edges of intervals of p, from 0 to beyond 99.5 % of every variant's scores in a layer."""
-    ends = [
-        float(np.nanmax(score_quantile(routing, 0.995)[groups]))
-        for variant in grid.variants
-        for stage in _stages(grid, variant)
-        if (routing := stage.routing) is not None and routing.tokens[groups := routing.groups_of(layer)].sum()
-    ]
-    return np.linspace(0.0, axis_end(max(ends, default=1.0)), BARS + 1)
+def scored_experts(grid: GridRecord) -> int:
+    """K of the first cell that was measured, which scores are drawn for; 0 without any."""
+    return next((s.routing.load.shape[1] for s in measured_stages(grid) if s.routing is not None), 0)
+
+
+def score_edges(grid: GridRecord, layer: int, experts: Sequence[int]) -> NDArray[np.float64]:
+    """Edges of intervals of p in a layer, from 0 to beyond 99.5 % of these experts' scores in half of the cells, and of the prior.
+
+    Not in all of them: one cell whose router has settled on an expert would squeeze the others.
+    """
+    ends, asked = [], []
+    for variant in grid.variants:
+        for stage, routing, groups in _scored(grid, variant, layer):
+            ends.append(float(np.nanmax(score_quantile(routing, REACHED)[np.ix_(groups, list(experts))])))
+            if stage.shaped and stage.table is not None:
+                known = group_alpha(routing, stage.table)
+                asked += [marginal_end(alpha) for g in groups.tolist() if (alpha := known[g]) is not None]
+    return np.linspace(0.0, axis_end(max([median(ends or [1.0]), *asked])), BARS + 1)
+
+
+def share_beyond(found: Sequence[LayerScores], edges: NDArray[np.float64], experts: Sequence[int]) -> float:
+    """The largest share of a variant's scores of one of these experts that lies beyond the last edge, mean over seeds."""
+    inside = [(scores.density_SKE[:, list(experts)] * np.diff(edges)).sum(-1).mean(0) for scores in found]
+    return max(0.0, 1.0 - float(np.min(inside)))
 
 
 def scores_in_layer(grid: GridRecord, layer: int, edges: NDArray[np.float64]) -> list[LayerScores]:
-    """Of every variant whose routing was measured and has that layer."""
+    """Of every variant whose routing was measured and has that layer, and as many experts as the first."""
     found = []
     for variant in grid.variants:
         densities: list[NDArray[np.float64]] = []
         alphas: tuple[tuple[float, NDArray[np.float64]], ...] = ()
-        for stage in _stages(grid, variant):
-            routing = stage.routing
-            groups = routing.groups_of(layer) if routing is not None else np.array([], int)
-            if routing is None or not routing.tokens[groups].sum():
-                continue
+        for stage, routing, groups in _scored(grid, variant, layer):
             tokens = int(routing.tokens[groups].sum())
             counts_KE = routing.score_histogram(edges)[groups].sum(0)
             densities.append(counts_KE / tokens / np.diff(edges))
@@ -162,7 +173,7 @@ def scores_in_layer(grid: GridRecord, layer: int, edges: NDArray[np.float64]) ->
                     for g in groups.tolist()
                     if (alpha := every[g]) is not None and routing.tokens[g]
                 )
-        if densities and len({d.shape for d in densities}) == 1:
+        if densities:
             found.append(LayerScores(variant.name, np.array(densities), alphas))
     return found
 
@@ -192,6 +203,21 @@ def _curve(seed: int, run: RunRecord | None, once: Sequence[str]) -> Curve | Non
 
 def _stages(grid: GridRecord, variant: VariantRecord) -> list[StageRecord]:
     return [stage for run in variant.runs if (stage := measured_stage(grid, run)) is not None]
+
+
+def _scored(
+    grid: GridRecord, variant: VariantRecord, layer: int
+) -> list[tuple[StageRecord, RoutingStatistics, NDArray[np.int64]]]:
+    """A variant's stages with tokens in a layer, their groups there; only where experts are as many as everywhere."""
+    experts = scored_experts(grid)
+    found = []
+    for stage in _stages(grid, variant):
+        routing = stage.routing
+        if routing is not None and routing.load.shape[1] == experts:
+            groups = routing.groups_of(layer)
+            if routing.tokens[groups].sum():
+                found.append((stage, routing, groups))
+    return found
 
 
 def _mean(values: Sequence[float]) -> float:

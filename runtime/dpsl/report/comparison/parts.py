@@ -9,8 +9,10 @@ from dpsl.report.comparison.numbers import (
     load_by_layer,
     measured_stages,
     score_edges,
+    scored_experts,
     scored_layer,
     scores_in_layer,
+    share_beyond,
 )
 from dpsl.report.comparison.read import DONE, GridRecord, MetricRecord, VariantRecord
 from dpsl.report.comparison.samples import by_layer_table, samples_parts
@@ -22,7 +24,7 @@ from dpsl.report.figures.learning import learning_figure
 from dpsl.report.words import tokens_of
 from priorlang.grid.digits import WINS, decimals, summary_text
 from priorlang.grid.paired import Paired
-from priorlang.pages.figure import identifiers
+from priorlang.pages.figure import evenly_spaced, identifiers
 from priorlang.pages.html import MISSING, Markup, bullets, element, figure, folded, joined, section, table
 
 _FOREST = (
@@ -62,12 +64,18 @@ def routing_part(grid: GridRecord) -> Markup | None:
     covs, layer = load_by_layer(grid), scored_layer(grid)
     if not covs or layer is None:
         return None
-    edges = score_edges(grid, layer)
+    experts = scored_experts(grid)
+    shown = evenly_spaced(experts, MOST_EXPERTS)
+    edges = score_edges(grid, layer, shown)
     scores = scores_in_layer(grid, layer, edges)
-    seen = {cov.variant for cov in covs}
+    seen = [cov.variant for cov in covs]
     unmeasured = [variant.name for variant in grid.variants if variant.runs and variant.name not in seen]
-    experts = scores[0].density_SKE.shape[1]
-    capped = f" Of {experts} experts, {MOST_EXPERTS} are shown." if experts > MOST_EXPERTS else ""
+    beyond = share_beyond(scores, edges, shown) if scores else 0.0
+    wide = beyond >= 0.0005
+    capped = f" Up to {beyond:.1%} of a variant's scores of an expert lie beyond the axis." if wide else ""
+    other = [name for name in seen if name not in {found.variant for found in scores}]
+    capped += f" Left out, having other experts or layers: {', '.join(other)}." if other else ""
+    capped += f" Of {experts} experts, {MOST_EXPERTS} are shown." if experts > MOST_EXPERTS else ""
     return section(
         f"Routing of {tokens_of(measured_stages(grid))} after {grid.routing_stage or 'the last stage'}",
         element("p", told) if (told := trained_on(grid)) else None,

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MOST_LAYERS, MOST_KINDS, MOST_EXPERTS = 4, 4, 8
+REACHED = 0.995
+"""The part of the scores that an axis of p has room for."""
 _BARS = 32
 _ROW = 0.82
 
@@ -90,12 +92,14 @@ def score_figure(
 def _reach(statistics: RoutingStatistics, groups: Sequence[GroupRouting], choice: ScoreChoice) -> float:
     """Where the axis of p ends: beyond 99.5 % of the scores and of the prior, 1 if that is near."""
     rows, columns = np.array(choice.groups), np.array(choice.experts)
-    ends = [float(np.nanmax(score_quantile(statistics, 0.995)[np.ix_(rows, columns)]))]
-    for group in choice.groups:
-        alpha = groups[group].alpha
-        if alpha is not None:
-            ends.append(float(np.max(betaincinv(alpha, alpha.sum() - alpha, 0.995))))
+    ends = [float(np.nanmax(score_quantile(statistics, REACHED)[np.ix_(rows, columns)]))]
+    ends += [marginal_end(alpha) for group in choice.groups if (alpha := groups[group].alpha) is not None]
     return axis_end(max(ends))
+
+
+def marginal_end(alpha_K: NDArray[np.float64]) -> float:
+    """What 99.5 % of the scores that a prior asks for lie below, of the expert with the highest."""
+    return float(np.max(betaincinv(alpha_K, alpha_K.sum() - alpha_K, REACHED)))
 
 
 def axis_end(highest: float) -> float:

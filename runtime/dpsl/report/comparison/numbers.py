@@ -143,7 +143,7 @@ def score_edges(grid: GridRecord, layer: int, experts: Sequence[int]) -> NDArray
     ends, asked = [], []
     for variant in grid.variants:
         for stage, routing, groups in _scored(grid, variant, layer):
-            ends.append(float(np.nanmax(score_quantile(routing, REACHED)[np.ix_(groups, list(experts))])))
+            ends.append(float(np.nanmax(score_quantile(routing, REACHED)[np.ix_(groups, np.array(experts))])))
             if stage.shaped and stage.table is not None:
                 known = group_alpha(routing, stage.table)
                 asked += [marginal_end(alpha) for g in groups.tolist() if (alpha := known[g]) is not None]

@@ -6,6 +6,7 @@ import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from traceback import walk_tb
 
 from dpsl.errors import DpslError
 from dpsl.train.processes import rank, world_size
@@ -13,6 +14,8 @@ from dpsl.train.run_folder import RunFolder, RunFolderError, StageFolder
 
 FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 FULL_SAYS = ("No space left", "File too large", "quota exceeded", "PytorchStreamWriter failed writing")
+BEGINNING = {"_prepare_deepspeed", "deepspeed_init"}
+"""Functions of accelerate and transformers within which DeepSpeed reads its settings."""
 MEMORY_SAYS = ("out of memory", "can't allocate memory")
 PEER_SAYS = (
     "Connection closed by peer",
@@ -31,6 +34,10 @@ class LostProcessError(DpslError):
     """Another process of the run has ended, and this one cannot go on without it."""
 
 
+class DeepSpeedRefusalError(DpslError):
+    """DeepSpeed does not begin with the settings that it was given."""
+
+
 @contextmanager
 def told_faults(run: RunFolder) -> Iterator[None]:
     """Within, faults of the machine become errors that say what to do; what a full disk left half-written goes.
@@ -38,19 +45,25 @@ def told_faults(run: RunFolder) -> Iterator[None]:
     Raises:
         MachineError: the disk or the memory is full.
         LostProcessError: another process ended.
+        DeepSpeedRefusalError: DeepSpeed refuses the settings, or cannot build what they ask for.
     """
     try:
         yield
+    except DpslError:
+        raise
     except (OSError, RuntimeError, MemoryError) as error:
-        told = _told(error, run)
+        told = _told(error, run) or _refusal(error)
         if told is None:
             raise
         raise told from None
     except Exception as error:
         # safetensors has an error of its own for a disk that is full.
-        if type(error).__name__ != "SafetensorError" or not _says(error, FULL_SAYS):
+        if type(error).__name__ == "SafetensorError" and _says(error, FULL_SAYS):
+            raise _full(run) from None
+        refusal = _refusal(error)
+        if refusal is None:
             raise
-        raise _full(run) from None
+        raise refusal from None
 
 
 def _told(error: BaseException, run: RunFolder) -> DpslError | None:
@@ -66,6 +79,20 @@ def _told(error: BaseException, run: RunFolder) -> DpslError | None:
     if world_size() > 1 and _says(error, PEER_SAYS):
         return LostProcessError(f"process {rank()}", "another process has ended", "see its message")
     return None
+
+
+def _refusal(error: BaseException) -> DpslError | None:
+    """What was raised while accelerate handed the settings to DeepSpeed."""
+    names = {frame.f_code.co_name for frame, _ in walk_tb(error.__traceback__)}
+    if not names & BEGINNING:
+        return None
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return DeepSpeedRefusalError(
+        "DeepSpeed",
+        f"it does not begin with these settings ({type(error).__name__}: {'; '.join(lines[:3])})",
+        "mend `deepspeed` or `optim` in the training file; where an offloaded optimizer cannot be built, "
+        "`deepspeed: {zero_optimization: {stage: 2}}` leaves it on the accelerator",
+    )
 
 
 def _full(run: RunFolder) -> MachineError:

@@ -20,6 +20,7 @@ from dpsl.shaping.matching import match_routers
 from dpsl.train.arguments import planned_steps, training_arguments, zero_stage
 from dpsl.train.data import count_tokens
 from dpsl.train.data.progress import Tell, silent
+from dpsl.train.deepspeed_check import check_deepspeed
 from dpsl.train.forecast import (
     DataForecast,
     StageForecast,
@@ -81,6 +82,7 @@ def preflight(
     Raises:
         DpslError: the first thing that would stop training.
     """
+    check_deepspeed(plan.stages)
     parts = absent_parts(plan) if allow_absent else Absent()
     processor = None if parts.processor else load_processor(plan)
     room = None if processor is None else DataRoom(processor, verify_images=True, tell=tell)

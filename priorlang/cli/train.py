@@ -7,7 +7,7 @@ import sys
 import tempfile
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 import click
 
@@ -30,7 +30,11 @@ if TYPE_CHECKING:
 @click.option(
     "--processes", type=click.IntRange(min=1), metavar="N", help="Processes on this machine, under torchrun."
 )
-@click.option("--resume", metavar="RUN", help="Continue the run in this folder.")
+@click.option(
+    "--resume",
+    metavar="RUN",
+    help="Continue the run in this folder; with FILE, begin it where there is none.",
+)
 @click.option(
     "--dry-run", is_flag=True, help="Check everything, print the resolved file and the plan; train nothing."
 )
@@ -64,19 +68,19 @@ def command(
     data: DataRoom | None = None
     folder: Path | None = None
     try:
-        if resume is not None:
-            run = folder = _resumed(Path(resume), file, settings)
-            processes = processes or _recorded_processes(run)
+        if file is None:
+            assert resume is not None
+            folder = _resumed(Path(resume), settings)
         else:
-            assert file is not None
             plan, tables, resolved = _read(file, settings, allow_absent=dry_run)
             if dry_run:
                 _refuse_output(plan.output_dir)
                 _show_forecast(plan, tables, processes or 1, resolved, quiet=quiet)
                 return
-            folder = plan.output_dir
-            run, data = _begun(plan, tables, resolved, processes or 1, quiet=quiet)
-        _train(run, processes or 1, data, quiet=quiet)
+            folder = plan.output_dir if resume is None else Path(resume).resolve()
+            given = _Given(file, plan, tables, resolved, resume=resume is not None)
+            data = _begun(given, folder, processes or 1, quiet=quiet)
+        _train(folder, processes or _recorded_processes(folder), data, quiet=quiet)
     except PriorError as error:
         if os.environ.get("RANK", "0") != "0":
             sys.exit(FINDINGS)
@@ -161,44 +165,68 @@ def _checked(
         return preflight(plan, tables, processes, Path(scratch), allow_absent=allow_absent, tell=tell)
 
 
-def _begun(
-    plan: TrainingPlan, tables: Tables, resolved: str, processes: int, *, quiet: bool
-) -> tuple[Path, DataRoom | None]:
-    """A new run folder, and the data that was read to check it: on rank 0, while other ranks wait for it."""
+class _Given(NamedTuple):
+    """A training file, read, and whether it may go on with a run that it has begun."""
+
+    file: str
+    plan: TrainingPlan
+    tables: Tables
+    resolved: str
+    resume: bool
+
+
+def _begun(given: _Given, folder: Path, processes: int, *, quiet: bool) -> DataRoom | None:
+    """Begin a run, or see that it can go on: on rank 0, while other ranks wait for it.
+
+    Returns:
+        The data that was read to check it.
+    """
     from dpsl.train.prepare import prepare_run, refuse_folder
     from dpsl.train.processes import launched_together
 
     def begin() -> DataRoom | None:
-        refuse_folder(plan.output_dir)
-        data = _checked(plan, tables, processes, quiet=quiet).room
-        run = prepare_run(plan, resolved, tables, processes)
+        if given.resume and _goes_on(given, folder):
+            return None
+        refuse_folder(folder)
+        data = _checked(given.plan, given.tables, processes, quiet=quiet).room
+        run = prepare_run(given.plan, given.resolved, given.tables, processes)
         if data is not None:
             data.keep_in(run.tokens)
         return data
 
-    return plan.output_dir, launched_together(begin)
+    return launched_together(begin)
 
 
-def _resumed(run: Path, file: str | None, settings: tuple[str, ...]) -> Path:
-    """The run to continue; where a training file is given as well, it must still say the same."""
+def _goes_on(given: _Given, folder: Path) -> bool:
+    """Whether there is a run to go on with, which must be what the training file says; else one may begin there."""
     from dpsl.train.run_folder import RunFolderError, open_run_folder
     from priorlang.training.differences import differences
     from priorlang.training.plan import TrainingPlan
 
-    folder = open_run_folder(run.resolve())
-    if file is not None:
-        known = TrainingPlan.model_validate_json(folder.plan.read_text(encoding="utf-8"))
-        given = _read(file, settings)[0]
-        changed = differences(known, given)
-        if changed:
-            raise RunFolderError(
-                str(run),
-                f"the run began with other settings than {file}: {', '.join(changed)}",
-                "undo the change, or begin a new run with another output_dir",
-            )
-    elif settings:
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        if folder != given.plan.output_dir.resolve():
+            reason = f"no run to resume here, and {given.file} begins one in {given.plan.output_dir}"
+            raise RunFolderError(str(folder), reason, "name one and the same folder")
+        return False
+    run = open_run_folder(folder)
+    known = TrainingPlan.model_validate_json(run.plan.read_text(encoding="utf-8"))
+    changed = differences(known, given.plan)
+    if changed:
+        raise RunFolderError(
+            str(folder),
+            f"the run began with other settings than {given.file}: {', '.join(changed)}",
+            "undo the change, or begin a new run with another output_dir",
+        )
+    return True
+
+
+def _resumed(run: Path, settings: tuple[str, ...]) -> Path:
+    """The run to continue, as it says itself."""
+    from dpsl.train.run_folder import open_run_folder
+
+    if settings:
         raise click.UsageError("--set would change a run that has begun: leave it out with --resume")
-    return folder.path
+    return open_run_folder(run.resolve()).path
 
 
 def _recorded_processes(run: Path) -> int:

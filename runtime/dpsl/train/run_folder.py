@@ -236,6 +236,9 @@ def refuse_folder(path: Path) -> None:
         if (path / PLAN).is_file():
             fix = f"continue it with `--resume {path}`, or name another output_dir"
             raise RunFolderError(str(path), "this folder already holds a run", fix)
+        if (path / LOCK).is_file():
+            fix = "delete it, or name another output_dir"
+            raise RunFolderError(str(path), "a run was stopped here before it had begun", fix)
         raise RunFolderError(str(path), "this folder is not empty", "name a new one as output_dir")
     there = next(parent for parent in (path, *path.parents) if parent.exists())
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
@@ -268,7 +271,9 @@ def open_run_folder(path: Path) -> RunFolder:
     run = RunFolder(path)
     if not run.plan.is_file():
         raise RunFolderError(
-            str(path), "no run to resume here (there is no plan.json)", "give the folder of a run"
+            str(path),
+            "no run to resume here (there is no plan.json)",
+            "give the folder of a run, or the training file as well, which begins one",
         )
     if not os.access(path, os.W_OK):
         raise RunFolderError(str(path), "this run folder cannot be written", "change its permissions")

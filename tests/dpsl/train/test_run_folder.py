@@ -92,6 +92,9 @@ def test_folders_that_are_refused(tmp_path: Path) -> None:
         refuse_folder(tmp_path)
     with pytest.raises(RunFolderError, match="no run to resume"):
         open_run_folder(tmp_path)
+    create_run_folder(tmp_path / "run")
+    with pytest.raises(RunFolderError, match="stopped here before it had begun"):
+        refuse_folder(tmp_path / "run")
 
 
 def test_one_run_at_a_time(tmp_path: Path) -> None:

@@ -121,6 +121,9 @@ def _model(
     from dpsl.evaluate import evaluate_model
     from priorlang.training.plan import DataSource
 
+    if not Path(folder).is_dir():
+        reason = "it is a file" if Path(folder).exists() else "no such folder"
+        raise click.UsageError(f"{folder}: {reason}; name a run, or a model's folder")
     if asked is None:
         raise click.UsageError(f"{folder} is no run: say which benchmark, as --harness lmms-eval --tasks mme")
     if stage is not None:

@@ -57,7 +57,7 @@ def command(
     priors_only: bool,
     quiet: bool,
 ) -> None:
-    """Check prior files, or training files with the priors they name."""
+    """Check prior files, training files with the priors they name, or grid files."""
     from priorlang.cli.validation import validate
     from priorlang.syntax.source import may_be_prior
 

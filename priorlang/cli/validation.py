@@ -110,11 +110,12 @@ def _fix(file: str, settings: Sequence[str], model_config: str | None, *, quiet:
     """Mend a prior file in place; a training file is left alone."""
     from priorlang.cli.fixing import fix_file
     from priorlang.syntax.source import read_source
-    from priorlang.training import is_training_file
+    from priorlang.training import is_grid_file, is_training_file
 
     source = read_source(file)
-    if source.is_yaml and is_training_file(source):
-        remark(f"{file}: --fix mends prior files, and this is a training file", quiet=quiet)
+    if source.is_yaml and (is_grid_file(source) or is_training_file(source)):
+        kind = "grid" if is_grid_file(source) else "training"
+        remark(f"{file}: --fix mends prior files, and this is a {kind} file", quiet=quiet)
         return
     fixed = fix_file(source, _values(settings), _given(model_config))
     if fixed.count:
@@ -149,9 +150,16 @@ class _Checked(NamedTuple):
 
 def _check(file: str, asked: _Asked) -> _Checked:
     from priorlang.syntax.source import read_source
-    from priorlang.training import is_training_file
+    from priorlang.training import is_grid_file, is_training_file
 
     source = read_source(file)
+    if source.is_yaml and is_grid_file(source):
+        from priorlang.cli.grid_check import check_grid
+
+        try:
+            return _Checked([], lines=(check_grid(file),))
+        except PriorError as error:
+            return _Checked(list(error.findings))
     if source.is_yaml and is_training_file(source):
         return _check_training(file, asked)
     from priorlang.phases import Prior

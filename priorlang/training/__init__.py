@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from priorlang.training.kind import is_training_file
+from priorlang.training.kind import is_grid_file, is_training_file
 
 if TYPE_CHECKING:
     from priorlang.training.load import LoadedPlan, load_plan, read_plan
@@ -32,6 +32,7 @@ __all__ = [
     "LoadedPlan",
     "StagePlan",
     "TrainingPlan",
+    "is_grid_file",
     "is_training_file",
     "load_plan",
     "read_plan",

@@ -34,7 +34,7 @@ class Score:
 
     @property
     def name(self) -> str:
-        """What metrics.jsonl and grids call it."""
+        """What metrics.jsonl and grids call it, where it is of all samples."""
         return metric_name(self.harness, self.task, self.metric)
 
 
@@ -64,9 +64,10 @@ class Evaluation:
         }
 
     def metrics(self) -> dict[str, float]:
-        """The scores by name, and their standard errors as `NAME_stderr`."""
-        values = {score.name: score.value for score in self.scores}
-        errors = {f"{s.name}_stderr": s.stderr for s in self.scores if s.stderr is not None}
+        """The scores by name, and their standard errors as `NAME_stderr`; of the first samples alone, `NAME.limit-N`."""
+        limited = "" if self.asked.limit is None else f".limit-{self.asked.limit}"
+        values = {score.name + limited: score.value for score in self.scores}
+        errors = {f"{s.name}{limited}_stderr": s.stderr for s in self.scores if s.stderr is not None}
         return values | errors
 
 

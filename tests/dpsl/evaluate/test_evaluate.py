@@ -220,6 +220,13 @@ def test_asking_again_replaces_and_asking_otherwise_adds(run: Path) -> None:
     list(evaluate_run(run, EvaluationPlan(harness="questions", limit=1), "finetune"))
     kept = json.loads((run / "stages" / "finetune" / "evaluation.json").read_text())["evaluations"]
     assert [entry["asked"]["limit"] for entry in kept] == [None, 1]
+    whole, few = "evaluation.questions.all.accuracy", "evaluation.questions.all.accuracy.limit-1"
+    values = cell_values(run, [Metric(metric=whole), Metric(metric=few)], ["finetune"])
+    assert values == {whole: kept[0]["scores"][-1]["value"], few: kept[1]["scores"][-1]["value"]}
+    assert Metric(metric=few).wins == "higher"
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert whole not in rows[-1]
+    assert f"{few}_stderr" in rows[-1]
 
 
 def test_a_stage_that_is_not_trained(run: Path) -> None:
@@ -362,4 +369,6 @@ def images_of(run: Path) -> Path:
 
 
 def test_a_folder_without_a_model() -> None:
-    assert "there is no model here" in invoke("nowhere", "--harness", "questions", "--data", __file__).output
+    for words in (["--harness", "questions"], ["--harness", "questions", "--data", __file__], []):
+        assert "nowhere: no such folder" in invoke("nowhere", *words).output
+    assert "it is a file" in invoke(__file__, "--harness", "questions").output

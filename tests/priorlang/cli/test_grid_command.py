@@ -49,3 +49,19 @@ def test_reading_a_grid_needs_no_torch() -> None:
 
     code = "import sys, priorlang.grid.forecast, priorlang.grid.table, priorlang.cli.grid; sys.exit('torch' in sys.modules)"
     assert run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_validate_checks_a_grid_file() -> None:
+    file = str(ROOT / "examples/digits/grids/methods.yaml")
+    result = CliRunner().invoke(cli, ["validate", file])
+    assert result.exit_code == 0, result.output
+    assert f"`priorlang grid {file} --dry-run`" in result.output
+
+
+def test_validate_shows_the_mistakes_of_a_grid_file(tmp_path: Path) -> None:
+    file = tmp_path / "grid.yaml"
+    file.write_text(MISTAKE)
+    result = CliRunner().invoke(cli, ["validate", str(file)])
+    assert result.exit_code == 1
+    assert "did you mean `seeds`?" in result.output
+    assert f"{file}:5:1" in result.output

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path as FilePath
 from typing import Any
 
 from priorlang.diagnostics.finding import Finding, PriorError, Severity
@@ -45,6 +47,7 @@ def with_overrides(tree: SourceTree, overrides: Mapping[str, Any]) -> SourceTree
         try:
             value = read_value(given) if isinstance(given, str) else given
             steps = dotted.split(".")
+            _read_deepspeed(root, steps, FilePath(tree.file).parent)
             stage = _inherit(root, steps)
             if stage is not None:
                 own = {(*stage, *at): place for at, place in places.items() if at[:1] == (steps[2],)}
@@ -67,6 +70,30 @@ def _paths(value: Any, path: Path) -> Iterator[Path]:
     inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, item in inner:
         yield from _paths(item, (*path, key))
+
+
+def _read_deepspeed(root: Any, steps: list[str], folder: FilePath) -> None:
+    """Put the JSON that `deepspeed` names in the name's place, where a part of it is to be set.
+
+    One that cannot be read is left: setting a part of it is refused then.
+    """
+    if "deepspeed" not in steps[:-1] or not isinstance(root, dict):
+        return
+    stages = root.get("stages")
+    for entry in (root, *(stages if isinstance(stages, list) else ())):
+        named = entry.get("deepspeed") if isinstance(entry, dict) else None
+        chosen = (
+            steps[0] == "deepspeed" if entry is root else steps[0] == "stages" and steps[2:3] == ["deepspeed"]
+        )
+        shared = entry is root and steps[2:3] == ["deepspeed"]
+        if not isinstance(named, str) or not (chosen or shared):
+            continue
+        try:
+            found = json.loads((folder / FilePath(named).expanduser()).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        if isinstance(found, dict):
+            entry["deepspeed"] = found
 
 
 def _inherit(root: Any, steps: list[str]) -> Path | None:
@@ -99,9 +126,10 @@ def _assign(container: Any, steps: list[str], value: Any, span: Span) -> Path:
         elif isinstance(container, dict) and step:
             key = step
         elif step and isinstance(container, str):
-            message = (
-                f"`{'.'.join(steps[:depth])}` is `{container}`, which has no `{step}` to set; set all of it"
-            )
+            whole = ".".join(steps[:depth])
+            message = f"`{whole}` is `{container}`, which has no `{step}` to set; set all of it"
+            if steps[depth - 1] == "deepspeed":
+                message += f": `--set '{whole}={_nested(steps[depth:], value)}'`"
             raise _refusal(message, span)
         else:
             raise _refusal(f"`{'.'.join(steps[: depth + 1])}`: there is no `{step}` to set here", span)
@@ -118,6 +146,14 @@ def _assign(container: Any, steps: list[str], value: Any, span: Span) -> Path:
             container[key] = {}
         container = container[key]
     return tuple(path)
+
+
+def _nested(steps: list[str], value: Any) -> str:
+    """A mapping with one value below `steps`, in YAML's short form."""
+    inner = json.dumps(value, default=str)
+    for step in reversed(steps):
+        inner = f"{{{step}: {inner}}}"
+    return inner
 
 
 def _list_position(items: list[Any], step: str, where: str, span: Span) -> int:

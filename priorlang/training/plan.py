@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -21,8 +22,10 @@ from priorlang.training.strict import (
 )
 from priorlang.training.upcycle import UpcyclePlan
 
-ZERO_2: dict[str, Any] = {"zero_optimization": {"stage": 2}}
-"""The paper's choice, and the default."""
+ZERO_2_OFFLOAD: dict[str, Any] = {
+    "zero_optimization": {"stage": 2, "offload_optimizer": {"device": "cpu", "pin_memory": True}}
+}
+"""The paper's choice, and the default. Without an accelerator there is nothing to offload from, and training drops it."""
 ONE_OR_MANY = ("train", "report_to", "regularizers", "data", "eval_data", "evaluate")
 """Keys of a stage whose list of one entry may be written as that entry alone."""
 
@@ -109,7 +112,7 @@ class StagePlan(Strict):
     min_population: PositiveInt = 1
 
     router_learning_rate: PositiveFloat | None = None
-    deepspeed: dict[str, Any] = Field(default_factory=lambda: dict(ZERO_2))
+    deepspeed: dict[str, Any] = Field(default_factory=lambda: copy.deepcopy(ZERO_2_OFFLOAD))
 
     learning_rate: NonNegativeFloat = 2e-5
     max_steps: int = -1

@@ -49,6 +49,10 @@ DEEPSPEED_AUTO: dict[str, Any] = {
 """What DeepSpeed has to be told and transformers knows."""
 
 
+OFFLOADED_AS_IT_IS = ("adamw_torch", "adamw_torch_fused", "adagrad")
+"""Values of `optim` that accelerate offloads as DeepSpeed's optimizer of the same kind, parameter groups included."""
+
+
 class ArgumentsError(DpslError):
     """A setting that transformers or DeepSpeed refuses."""
 
@@ -105,11 +109,35 @@ def deepspeed_config(stage: StagePlan) -> dict[str, Any]:
     config = {**copy.deepcopy(DEEPSPEED_AUTO), **copy.deepcopy(stage.deepspeed)}
     if zero_stage(stage) == 3:
         config["zero_optimization"].setdefault("stage3_gather_16bit_weights_on_model_save", True)
+    if "optimizer" not in config:
+        _settle_offload(stage, config)
     optimizer = config.get("optimizer", {})
     if not torch.cuda.is_available() and optimizer.get("type", "").lower() in ("adam", "adamw"):
         # DeepSpeed's own Adam would be compiled first.
         optimizer.setdefault("params", {}).setdefault("torch_adam", True)
     return config
+
+
+def _settle_offload(stage: StagePlan, config: dict[str, Any]) -> None:
+    """Where torch's optimizer is offloaded: drop that without an accelerator, else ask whether it can be.
+
+    Raises:
+        ArgumentsError: accelerate would put an Adam of DeepSpeed's in the optimizer's place without a word.
+    """
+    zero = config.get("zero_optimization", {})
+    offload = zero.get("offload_optimizer") or {}
+    if offload.get("device", "none") == "none":
+        return
+    if not torch.cuda.is_available():
+        # Nothing to offload from, and DeepSpeed's Adam for processors would be compiled first.
+        del zero["offload_optimizer"]
+    elif stage.optim not in OFFLOADED_AS_IT_IS and config.get("zero_force_ds_cpu_optimizer", True):
+        raise ArgumentsError(
+            f"stage {stage.name}: optim: {stage.optim}",
+            "with the optimizer offloaded, Adam would train in its place",
+            f"choose one of {', '.join(OFFLOADED_AS_IT_IS)}, or keep it on the accelerator: "
+            "`deepspeed: {zero_optimization: {stage: 2}}`",
+        )
 
 
 def zero_stage(stage: StagePlan) -> int:

@@ -17,7 +17,7 @@ from torch import nn
 from dpsl.errors import DpslError
 from dpsl.routers.find import find_routers
 from dpsl.shaping.matching import match_routers
-from dpsl.train.arguments import planned_steps, training_arguments, zero_stage
+from dpsl.train.arguments import deepspeed_config, planned_steps, training_arguments, zero_stage
 from dpsl.train.data import count_tokens
 from dpsl.train.data.progress import Tell, silent
 from dpsl.train.deepspeed_check import check_deepspeed
@@ -160,10 +160,11 @@ def _forecast(
     batch = stage.per_device_train_batch_size * stage.gradient_accumulation_steps * processes
     steps = planned_steps(stage, data.samples, processes)
     shaping = table if stage.shape else None
+    as_given = stage.model_copy(update={"deepspeed": deepspeed_config(stage)})
     return StageForecast(
         name=stage.name,
         census=census,
-        memory=memory_per_rank(census.whole.total, census.whole.learning, stage, processes),
+        memory=memory_per_rank(census.whole.total, census.whole.learning, as_given, processes),
         zero=zero_stage(stage),
         samples=data.samples,
         batch=batch,

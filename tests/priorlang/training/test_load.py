@@ -73,7 +73,8 @@ def test_one_stage_needs_no_stages_and_defaults_are_the_papers(folder: Path) -> 
     assert (stage.name, stage.train, stage.moe, stage.shape) == ("train", ("all",), False, False)
     assert (stage.adam_beta1, stage.adam_beta2, stage.warmup_ratio) == (0.9, 0.999, 0.03)
     assert (stage.lr_scheduler_type, stage.learning_rate) == ("cosine", 2e-5)
-    assert stage.deepspeed == {"zero_optimization": {"stage": 2}}
+    offload = {"device": "cpu", "pin_memory": True}
+    assert stage.deepspeed == {"zero_optimization": {"stage": 2, "offload_optimizer": offload}}
     assert stage.data[0].attributes == {"task": "vqa"}
     assert plan.output_dir == folder / "runs" / "tiny"
     assert plan.processor_source == str(folder)
@@ -111,6 +112,21 @@ def test_set_reaches_stages_by_name_and_by_position(folder: Path) -> None:
     assert {stage.seed for stage in plan.stages} == {5}
 
 
+def test_a_part_of_the_json_that_deepspeed_names_is_set(folder: Path) -> None:
+    plan = load(folder, STAGED, {"deepspeed.zero_optimization.overlap_comm": "true"})
+    given = {"zero_optimization": {"stage": 1, "overlap_comm": True}}
+    assert [stage.deepspeed == given for stage in plan.stages] == [True, True, True]
+    plan = load(folder, STAGED, {"stages.warmup.deepspeed.zero_optimization.stage": "3"})
+    assert [stage.deepspeed["zero_optimization"]["stage"] for stage in plan.stages] == [1, 3, 1]
+
+
+def test_a_part_of_a_json_that_is_not_there_is_not_set(folder: Path) -> None:
+    (folder / "zero1.json").unlink()
+    (finding,) = complaints(folder, STAGED, {"deepspeed.zero_optimization.stage": "3"})
+    assert "`deepspeed` is `zero1.json`, which has no" in finding.message
+    assert "--set 'deepspeed={zero_optimization: {stage: 3}}'" in finding.message
+
+
 def test_a_part_of_what_a_stage_inherits_is_set_for_it_alone(folder: Path) -> None:
     plan = load(folder, STAGED, {"stages.warmup.data.0.fraction": "0.5"})
     assert [stage.data[0].fraction for stage in plan.stages] == [1, 0.5, 1]
@@ -121,7 +137,7 @@ def test_a_part_of_what_a_stage_inherits_is_set_for_it_alone(folder: Path) -> No
 @pytest.mark.parametrize(
     ("place", "value", "words"),
     [
-        ("deepspeed.zero_optimization.stage", "3", "`deepspeed` is `zero1.json`, which has no"),
+        ("prior.temperature", "3", "which has no `temperature` to set; set all of it"),
         ("stages.warmup.evaluate.0.limit", "3", "no `stages.warmup.evaluate` to take item 0 of"),
         ("deepspeed", "{zero_optimization: {stage: 7}}", "zero_optimization.stage is 0, 1, 2 or 3"),
     ],

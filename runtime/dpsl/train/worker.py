@@ -15,8 +15,8 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -76,6 +76,7 @@ def train_run(path: Path, *, quiet: bool = False, data: DataRoom | None = None) 
         read_ahead(
             run, [s for i, s in enumerate(plan.stages) if waiting and (i in waiting or _counted(s))], data
         )
+        held.enter_context(_left_to_itself())
         shaped = shaped_steps(run, plan, data) if waiting else []
         for index in waiting:
             stage = plan.stages[index]
@@ -108,9 +109,20 @@ def read_ahead(run: RunFolder, stages: Sequence[StagePlan], data: DataRoom) -> N
 
     launched_together(read)
     read()
-    # Collections, of which every stage makes several, then skip it.
+
+
+@contextmanager
+def _left_to_itself() -> Iterator[None]:
+    """Collections, of which every stage makes several, skip what is there already.
+
+    Until the end, when extension modules complain about whatever nobody collects.
+    """
     gc.collect()
     gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def shaped_steps(run: RunFolder, plan: TrainingPlan, data: DataRoom) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 from typing import Any
 
@@ -45,11 +46,23 @@ def test_rank_0_reads_before_the_others(
         said.append("all are here")
 
     monkeypatch.setattr(worker, "launched_together", together)
-    monkeypatch.setattr(worker.gc, "freeze", lambda: None)
     room: Any = Room(said)
     read_ahead(RunFolder(plan.output_dir), plan.stages, room)
     first = ["read only"] if rank == 0 else []
     assert said == [*first, "all are here", "read only"]
+
+
+def test_nothing_is_kept_from_the_last_collection() -> None:
+    def fail() -> None:
+        with worker._left_to_itself():
+            frozen.append(gc.get_freeze_count())
+            raise KeyError
+
+    frozen: list[int] = []
+    with pytest.raises(KeyError):
+        fail()
+    assert frozen[0] > 1000
+    assert gc.get_freeze_count() == 0
 
 
 def test_a_finished_run_keeps_its_model_and_no_tokens(plan: TrainingPlan) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path as FilePath
 
-from priorlang.diagnostics.finding import Finding, Fix, Related, Severity
+from priorlang.diagnostics.finding import Finding, Related, Severity
 from priorlang.training.complaints import no_model
 from priorlang.training.evaluation import problems as evaluation_problems
+from priorlang.training.files import check_files, missing_file
 from priorlang.training.lineage import check_lineage
 from priorlang.training.model_plan import COMPOSED_KEYS, ComposedPlan
-from priorlang.training.plan import DataSource, StagePlan, TrainingPlan
+from priorlang.training.plan import StagePlan, TrainingPlan
 from priorlang.training.regularizer_checks import check_regularizers
 from priorlang.training.upcycle_checks import problems
 from priorlang.training.yaml_tree import Path, SourceTree
@@ -52,7 +53,8 @@ def check_plan(
         yield from _numerics(stage, tree, at)
         yield from _benchmarks(stage, tree, at)
         yield from _managed_arguments(stage, tree, at)
-        yield from _files(stage, tree, at, allow_absent)
+        yield from _data(stage, tree, at)
+    yield from check_files(plan, tree, stage_path, allow_absent=allow_absent)
 
 
 def check_sampling(
@@ -101,10 +103,10 @@ def _model(plan: TrainingPlan, tree: SourceTree) -> Iterator[Finding]:
                 "invalid-value", "`model` and `model_name_or_path` exclude each other", tree, ("model",)
             )
     if plan.scratch is not None and not plan.scratch.config.is_file():
-        yield _missing(plan.scratch.config, tree, ("model", "config"))
+        yield missing_file(plan.scratch.config, tree, ("model", "config"))
     for key, value in (("model_name_or_path", plan.model_name_or_path), ("processor", plan.processor)):
         if value is not None and FilePath(value).is_absolute() and not FilePath(value).exists():
-            yield _missing(FilePath(value), tree, (key,))
+            yield missing_file(FilePath(value), tree, (key,))
 
 
 def _parts(model: ComposedPlan, tree: SourceTree, allow_absent: bool) -> Iterator[Finding]:
@@ -113,9 +115,9 @@ def _parts(model: ComposedPlan, tree: SourceTree, allow_absent: bool) -> Iterato
         named = FilePath(getattr(model, key))
         config = None if model.configs is None else getattr(model.configs, key) / "config.json"
         if config is not None and not config.is_file():
-            yield _missing(config, tree, ("model", "configs", key))
+            yield missing_file(config, tree, ("model", "configs", key))
         if named.is_absolute() and not named.exists() and not (allow_absent and config is not None):
-            yield _missing(named, tree, ("model", key), "folder")
+            yield missing_file(named, tree, ("model", key), "folder")
 
 
 def _stage_names(plan: TrainingPlan, tree: SourceTree) -> Iterator[Finding]:
@@ -143,7 +145,7 @@ def _experts(stage: StagePlan, tree: SourceTree, at: StagePath) -> Iterator[Find
         place = next((path for path in near if path in tree.places), at("upcycle"))
         yield _error("invalid-value", problem.message(upcycle), tree, place)
     if upcycle.router_from is not None and not FilePath(upcycle.router_from).is_dir():
-        yield _missing(FilePath(upcycle.router_from), tree, at("upcycle", "router_from"), "folder")
+        yield missing_file(FilePath(upcycle.router_from), tree, at("upcycle", "router_from"), "folder")
 
 
 def _benchmarks(stage: StagePlan, tree: SourceTree, at: StagePath) -> Iterator[Finding]:
@@ -226,33 +228,10 @@ def _managed_arguments(stage: StagePlan, tree: SourceTree, at: StagePath) -> Ite
             yield _error("invalid-value", message, tree, at("training_arguments", key))
 
 
-def _files(stage: StagePlan, tree: SourceTree, at: StagePath, allow_absent: bool) -> Iterator[Finding]:
-    if stage.prior is not None and not stage.prior.is_file():
-        yield _missing(stage.prior, tree, at("prior"))
+def _data(stage: StagePlan, tree: SourceTree, at: StagePath) -> Iterator[Finding]:
     if not stage.data:
         message = f"stage `{stage.name}` has no `data:` to learn from"
         yield _error("missing-key", message, tree, at("data") if at("data") in tree.places else at())
-    for key, sources in (("data", stage.data), ("eval_data", stage.eval_data)):
-        for position, source in enumerate(sources):
-            if not (allow_absent and source.expected is not None):
-                yield from _source(source, tree, at(key, position))
-
-
-def _source(source: DataSource, tree: SourceTree, path: Path) -> Iterator[Finding]:
-    if not source.path.is_file():
-        yield _missing(source.path, tree, (*path, "path"))
-    if source.images is not None and not source.images.is_dir():
-        yield _missing(source.images, tree, (*path, "images"), "folder")
-
-
-def _missing(file: FilePath, tree: SourceTree, path: Path, kind: str = "file") -> Finding:
-    parent = file.parent
-    while not parent.exists():
-        parent = parent.parent
-    fix = Fix(f"paths start from the folder of the training file; `{parent}` is there")
-    return Finding(
-        "missing-file", Severity.ERROR, f"there is no {kind} `{file}`", tree.value_span(path), fix=fix
-    )
 
 
 def _error(name: str, message: str, tree: SourceTree, path: Path) -> Finding:

@@ -66,9 +66,11 @@ def data_forecast(stage: StagePlan, table: PriorTable | None, tokens_per_image: 
         tokens_per_image: what an image becomes.
 
     Raises:
-        DpslError: a source does not say what it holds, or not what the prior asks for.
+        DpslError: a source does not say what it holds, or not what the prior asks for; or no image fits.
     """
     kept = [(source, *_kept(stage, source)) for source in stage.data]
+    if stage.objective == "language" and any(images for *_, images in kept):
+        _require_room(stage, tokens_per_image)
     samples = sum(records for _, records, _ in kept)
     if table is None:
         return DataForecast(samples)
@@ -94,6 +96,16 @@ def absent_sources(stages: Sequence[StagePlan]) -> Iterator[DataSource]:
             if not there and (source.path, source.images) not in seen:
                 seen.add((source.path, source.images))
                 yield source
+
+
+def _require_room(stage: StagePlan, tokens_per_image: int) -> None:
+    """Refuse a length that an image alone fills, as reading the data would."""
+    if stage.max_length <= tokens_per_image:
+        raise DpslError(
+            f"stage {stage.name}: max_length: {stage.max_length}",
+            f"an image alone is {tokens_per_image} tokens, so that every record with one would be cut through it",
+            f"raise it above {tokens_per_image} by as many tokens as the texts need",
+        )
 
 
 def _kept(stage: StagePlan, source: DataSource) -> tuple[int, int]:

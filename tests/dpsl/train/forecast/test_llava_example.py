@@ -13,6 +13,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from dpsl.errors import DpslError
 from dpsl.train.forecast.tokens import TokenForecast
 from dpsl.train.preflight import Preflight, preflight
 from priorlang.cli.commands import cli
@@ -114,8 +115,16 @@ def test_a_real_run_says_what_is_missing_before_anything_starts(tmp_path: Path) 
     result = CliRunner().invoke(cli, ["train", file, "--set", f"output_dir={run}"])
     assert result.exit_code == 1
     assert "blip_laion_cc_sbu_558k.json" in result.output
-    assert "llava_v1_5_mix665k.json" in result.output
+    assert "llava_v1_5_mix665k.json`, which warmup-dense, warmup-moe, finetune need" in result.output
+    missing = [line for line in result.output.splitlines() if line.startswith("error[missing-file]")]
+    assert len(missing) == len(set(missing)) == 9, "seven files and two folders, each once"
     assert not run.exists()
+
+
+def test_a_length_that_an_image_alone_fills_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DpslError, match=r"stage projector: max_length: 576: an image alone is 576 tokens"):
+        checked(LLAVA / "llama-3.2-1b.yaml", tmp_path, "max_length=576")
+    assert checked(LLAVA / "llama-3.2-1b.yaml", tmp_path, "max_length=577").stages
 
 
 def test_data_that_nobody_describes_has_to_be_there(tmp_path: Path) -> None:

@@ -81,8 +81,22 @@ def _refuse_unknown(grid: LoadedGrid, only: Sequence[str]) -> None:
 def _print_plan(grid: LoadedGrid, only: Sequence[str], seeds: int | None, processes: int) -> None:
     from priorlang.grid.forecast import forecast
 
-    with tempfile.TemporaryDirectory() as priors:
-        say(forecast(grid, Path(priors), only, seeds, processes))
+    if not grid.plan.output_dir.is_dir():
+        with tempfile.TemporaryDirectory() as priors:
+            say(forecast(grid, Path(priors), only, seeds, processes))
+        return
+    from priorlang.cli.engine import require_engine
+
+    require_engine()
+    from dpsl.errors import DpslError
+    from dpsl.grid.run import planned
+
+    try:
+        with tempfile.TemporaryDirectory() as priors:
+            say(planned(grid, Path(priors), only, seeds, processes))
+    except DpslError as error:
+        say(f"error: {error}", err=True)
+        sys.exit(USAGE)
 
 
 def _run(

@@ -16,7 +16,8 @@ from priorlang.diagnostics.finding import Finding, Fix, PriorError, Severity
 from priorlang.diagnostics.span import whole_file
 from priorlang.diagnostics.suggest import closest, listing
 from priorlang.grid.complaints import findings_of
-from priorlang.grid.plan import NAME, GridPlan
+from priorlang.grid.plan import NAME, GridPlan, Metric
+from priorlang.grid.results import ROUTING, ROUTING_NAMES
 from priorlang.training.load import text_of
 from priorlang.training.resolve import absolute
 from priorlang.training.yaml_tree import Path, SourceTree, read_tree
@@ -113,6 +114,7 @@ def _checks(plan: GridPlan, tree: SourceTree) -> Iterator[Finding]:
     yield from _reference(plan, tree)
     yield from _seeds(plan, tree)
     yield from _search(plan, tree)
+    yield from _routing(plan, tree)
 
 
 def _files(plan: GridPlan, tree: SourceTree) -> Iterator[Finding]:
@@ -144,6 +146,21 @@ def _reference(plan: GridPlan, tree: SourceTree) -> Iterator[Finding]:
     hint = f"did you mean `{guess}`?" if guess else f"there are {listing(plan.variants)}"
     message = f"`reference` is no variant: there is no `{plan.reference_name}`; {hint}"
     yield _error("unknown-name", message, tree, ("reference",))
+
+
+def _routing(plan: GridPlan, tree: SourceTree) -> Iterator[Finding]:
+    """The names of what is measured of routing are known; those of metrics.jsonl are not before training."""
+    asked: list[tuple[Path, Metric]] = [(("metrics",), metric) for metric in plan.metrics]
+    if plan.search is not None:
+        asked.append((("search", "metric"), plan.search.metric))
+    for place, metric in asked:
+        if not metric.metric.startswith(ROUTING) or re.fullmatch(
+            r"routing\.(load_cov(\.\d+)?|ks|spread)", metric.metric
+        ):
+            continue
+        guess = closest(metric.metric, ROUTING_NAMES)
+        hint = f"did you mean `{guess}`?" if guess else f"there are {listing(ROUTING_NAMES)}"
+        yield _error("unknown-name", f"there is no metric `{metric.metric}`; {hint}", tree, place)
 
 
 def _seeds(plan: GridPlan, tree: SourceTree) -> Iterator[Finding]:

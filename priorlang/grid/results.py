@@ -17,6 +17,8 @@ from priorlang.routing.run import RunRouting, read_run_routing
 from priorlang.routing.statistics import ks_distance, score_spread
 
 ROUTING = "routing."
+ROUTING_NAMES = ("routing.load_cov", "routing.ks", "routing.spread")
+"""What is measured of routing; a layer may follow the first."""
 
 
 def cell_values(run: Path, metrics: Sequence[Metric], stages: Sequence[str]) -> dict[str, float | None]:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from dpsl.errors import DpslError
-from dpsl.grid.schedule import Outcome, is_done, refuse_changed, run_jobs
+from dpsl.grid.schedule import Outcome, is_done, refuse_changed, run_jobs, standing
 from dpsl.train.run_folder import RunFolder, replacing, write_json, write_text
 from priorlang.grid.cells import Cell, reported_cells, search_cells, selected
 from priorlang.grid.document import Document, Status, document_of
+from priorlang.grid.forecast import forecast
 from priorlang.grid.jobs import Job, jobs_of, same_cells
 from priorlang.grid.load import LoadedGrid
 from priorlang.grid.search import Choice, choices
@@ -40,6 +42,32 @@ def opened(output: Path, file: Path) -> Iterator[None]:
     except OSError as error:
         reason = f"cannot be written ({error.strerror or error})"
         raise DpslError(str(error.filename or output), reason, "name another `output_dir`") from None
+
+
+def planned(grid: LoadedGrid, priors: Path, only: Sequence[str], seeds: int | None, processes: int) -> str:
+    """The forecast of a grid that may have begun: what is left of it; `priors` is a folder to write priors to.
+
+    Raises:
+        PriorError: a variant makes no sound training file, or a prior is wrong.
+        DpslError: a cell began with something else.
+    """
+    output, shared = grid.plan.output_dir, grid.plan.shared
+
+    def of_run(job: Job) -> Job:
+        prior = job.plan.prior
+        if prior is None or prior.parent != priors:
+            return job
+        return replace(job, plan=job.plan.model_copy(update={"prior": output / PRIORS / prior.name}))
+
+    return forecast(
+        grid,
+        priors,
+        only,
+        seeds,
+        processes,
+        lambda job: standing(job, output, shared),
+        lambda jobs: refuse_changed([of_run(job) for job in jobs]),
+    )
 
 
 class GridRun:

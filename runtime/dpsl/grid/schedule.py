@@ -17,6 +17,7 @@ from dpsl.errors import DpslError
 from dpsl.grid.job import JobFile
 from dpsl.grid.take_over import finished_stages, most_finished, noted_keys
 from dpsl.train.run_folder import RunFolder, open_run_folder, write_json
+from priorlang.grid.forecast import Standing
 from priorlang.grid.jobs import Job
 from priorlang.training.differences import differences
 from priorlang.training.plan import TrainingPlan
@@ -116,6 +117,18 @@ def is_done(job: Job, output: Path, shared: Path) -> bool:
     run = RunFolder(job.folder)
     begun = run.plan.is_file() and finished_stages(job.folder) == len(job.keys)
     return begun and run.model.is_dir() and run.report.is_file()
+
+
+def standing(job: Job, output: Path, shared: Path) -> Standing:
+    """How far a job is, for a forecast."""
+    done = is_done(job, output, shared)
+    if done or job.cell is None:
+        names = [stage.name for stage in job.plan.stages]
+        finished = most_finished(dict(zip(names, job.keys, strict=True)), output, shared)[0]
+    else:
+        finished = finished_stages(job.folder) if RunFolder(job.folder).plan.is_file() else 0
+    left = len(job.own_stages) - max(0, finished - (len(job.keys) - len(job.own_stages)))
+    return Standing(done, 0 if done else left)
 
 
 def devices_of(slot: int, slots: int, processes: int, visible: str) -> str:

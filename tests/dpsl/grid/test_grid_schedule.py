@@ -14,7 +14,7 @@ import pytest
 
 from dpsl.errors import DpslError
 from dpsl.grid import schedule
-from dpsl.grid.run import GridRun, opened
+from dpsl.grid.run import GridRun, opened, planned
 from dpsl.grid.take_over import TAKEN
 from priorlang.grid.load import read_grid
 
@@ -258,3 +258,28 @@ def test_two_grids_may_share_stages(folder: Path) -> None:
 )
 def test_each_slot_has_devices_of_its_own(slots: int, processes: int, visible: str, given: list[str]) -> None:
     assert [schedule.devices_of(slot, slots, processes, visible) for slot in range(slots)] == given
+
+
+def dry(folder: Path) -> str:
+    return planned(read_grid(folder / "grid.yaml"), folder / "dry", (), None, 1)
+
+
+def test_a_dry_run_counts_what_is_left(folder: Path) -> None:
+    assert "0 done; 5 stages to train" in dry(folder)
+    fail(folder, **{"flat/seed-1": "error"})
+    run(folder)
+    assert "3 done; 1 stage to train" in dry(folder)
+    (folder / "out" / "fail.json").unlink()
+    run(folder)
+    assert "4 done; 0 stages to train" in dry(folder)
+
+
+def test_a_dry_run_refuses_what_the_run_refuses(folder: Path) -> None:
+    run(folder)
+    file = folder / "train.yaml"
+    file.write_text(file.read_text().replace("max_steps: 4", "max_steps: 5"))
+    with pytest.raises(DpslError) as refused:
+        run(folder)
+    with pytest.raises(DpslError) as foreseen:
+        dry(folder)
+    assert str(foreseen.value) == str(refused.value)

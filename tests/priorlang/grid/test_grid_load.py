@@ -206,3 +206,9 @@ def test_the_examples_make_sound_training_files(name: str, digits_data: Path, tm
     shown = forecast(read_grid(example / "grids" / f"{name}.yaml"), tmp_path / "priors", (), None, 1)
     assert "once for" in shown
     assert "train exactly the same" not in shown
+
+
+@pytest.mark.parametrize("name", ["routing.spred", "shaped/routing.spred"])
+def test_a_misspelt_metric_of_routing_is_told(tmp_path: Path, name: str) -> None:
+    found = finding(tmp_path, GRID + f"metrics: [loss, {name}, routing.load_cov.3]\n")
+    assert found.message == "there is no metric `routing.spred`; did you mean `routing.spread`?"

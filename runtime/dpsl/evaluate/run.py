@@ -7,7 +7,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +127,20 @@ def _keep(run: RunFolder, stage: StagePlan, evaluation: Evaluation) -> None:
     )
     write_json(folder.evaluation, document(str(folder.model.relative_to(run.path)), [*others, entry]))
     run.append_metrics({"stage": stage.name, "step": step, **evaluation.metrics()})
+    if "tensorboard" in stage.report_to or "all" in stage.report_to:
+        _to_tensorboard(run, stage.name, step, evaluation.metrics())
+
+
+def _to_tensorboard(run: RunFolder, stage: str, step: int, metrics: Mapping[str, float]) -> None:
+    """Where the stage's other numbers are; nowhere where TensorBoard is not installed any more."""
+    if find_spec("tensorboard") is None:
+        return
+    from torch.utils.tensorboard import SummaryWriter
+
+    folder = Path(os.environ.get("TENSORBOARD_LOGGING_DIR", run.tensorboard)) / stage
+    with SummaryWriter(log_dir=str(folder)) as writer:
+        for name, value in metrics.items():
+            writer.add_scalar(name, value, step)
 
 
 def _known(run: RunFolder, stage: str) -> list[dict[str, Any]]:

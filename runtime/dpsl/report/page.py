@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dpsl.report.accuracy import held_out_sets
 from dpsl.report.parts.accuracy import accuracy_parts
+from dpsl.report.parts.benchmarks import benchmarks_part
 from dpsl.report.parts.given import audit_part, given_part
 from dpsl.report.parts.routing import routing_part
 from dpsl.report.parts.stages import stages_part
@@ -28,6 +29,7 @@ def render_page(run: RunRecord) -> str:
         bullets(findings(run, sets, measured)),
         stages_part(run.stages),
         *accuracy_parts(sets),
+        benchmarks_part(run.stages),
         routing_part(run.stages, measured),
         audit_part(run.audit),
         given_part(run),

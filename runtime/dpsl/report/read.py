@@ -40,6 +40,7 @@ class StageRecord:
         table: the prior of its routers, None without one.
         routing: how tokens were routed at its end, see `held_out`; None without experts or prior.
         samples: some of those tokens, and the experts compared; None where that was not kept.
+        benchmarks: entries of its evaluation.json.
     """
 
     name: str
@@ -50,6 +51,7 @@ class StageRecord:
     table: PriorTable | None = None
     routing: RoutingStatistics | None = None
     samples: RoutingSamples | None = None
+    benchmarks: tuple[Row, ...] = ()
 
     @property
     def moe(self) -> bool:
@@ -188,6 +190,7 @@ def _read_stage(
         table=prior,
         routing=routing,
         samples=samples,
+        benchmarks=tuple(_rows(reading.json(folder.evaluation).get("evaluations"))),
     )
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 from click.testing import CliRunner, Result
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
 
 import dpsl
@@ -22,12 +23,14 @@ from dpsl.evaluate.lmms import _task_manager, cut, generation_options, scores_of
 from dpsl.evaluate.run import evaluate_pending
 from dpsl.evaluate.scores import Score
 from dpsl.proportion import standard_error
+from dpsl.report import write_report
 from dpsl.train.run_folder import RunFolder, read_metrics, write_json
 from priorlang.cli.commands import cli
 from priorlang.grid.plan import Metric
 from priorlang.grid.results import cell_values
 from priorlang.training.evaluation import EvaluationPlan
 from priorlang.training.plan import DataSource, StagePlan, TrainingPlan
+from tests.html_page import HtmlPage
 
 STAND_IN = Path(__file__).parent / "stand_in"
 
@@ -227,6 +230,21 @@ def test_asking_again_replaces_and_asking_otherwise_adds(run: Path) -> None:
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert whole not in rows[-1]
     assert f"{few}_stderr" in rows[-1]
+
+
+def test_scores_go_where_the_stages_other_numbers_are(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = json.loads((run / "plan.json").read_text())
+    plan["stages"][0]["report_to"] = ["tensorboard"]
+    (run / "plan.json").write_text(json.dumps(plan))
+    monkeypatch.delenv("TENSORBOARD_LOGGING_DIR", raising=False)
+    ((_, evaluation),) = evaluate_run(run, EvaluationPlan(harness="questions", limit=1))
+    events = EventAccumulator(str(run / "tensorboard" / "finetune")).Reload()
+    assert set(events.Tags()["scalars"]) == evaluation.metrics().keys()
+    (point,) = events.Scalars("evaluation.questions.all.accuracy.limit-1")
+    assert (point.step, point.value) == (7, evaluation.scores[-1].value)
+    page = HtmlPage(write_report(run).read_text(encoding="utf-8")).text
+    assert "finetune questions all accuracy" in page
+    assert "the first 1 samples alone" in page
 
 
 def test_a_stage_that_is_not_trained(run: Path) -> None:

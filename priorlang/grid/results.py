@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,18 +40,30 @@ def cell_values(run: Path, metrics: Sequence[Metric], stages: Sequence[str]) -> 
     return found
 
 
+def keys_of(run: Path, stage: str) -> set[str]:
+    """What metrics.jsonl has numbers of for a stage."""
+    rows = (row for row in _rows(run) if row.get("stage") == stage)
+    return {key for row in rows for key, value in row.items() if isinstance(value, int | float)}
+
+
 def _last(run: Path, stage: str, name: str) -> float | None:
     """The last value of a metric within a stage."""
     value: float | None = None
+    for row in _rows(run):
+        if row.get("stage") == stage and isinstance(row.get(name), int | float):
+            value = float(row[name])
+    return value
+
+
+def _rows(run: Path) -> Iterator[dict[str, Any]]:
     file = run / "metrics.jsonl"
     for line in file.read_text(encoding="utf-8").splitlines() if file.is_file() else ():
         try:
             row = json.loads(line)
         except ValueError:
             continue
-        if row.get("stage") == stage and isinstance(row.get(name), int | float):
-            value = float(row[name])
-    return value
+        if isinstance(row, dict):
+            yield row
 
 
 def _routing_value(stage: Path, name: str) -> float | None:

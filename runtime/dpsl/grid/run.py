@@ -11,11 +11,14 @@ from pathlib import Path
 from dpsl.errors import DpslError
 from dpsl.grid.schedule import Outcome, is_done, refuse_changed, run_jobs, standing
 from dpsl.train.run_folder import RunFolder, replacing, write_json, write_text
+from priorlang.diagnostics.suggest import closest, listing
 from priorlang.grid.cells import Cell, reported_cells, search_cells, selected
 from priorlang.grid.document import Document, Status, document_of
 from priorlang.grid.forecast import forecast
 from priorlang.grid.jobs import Job, jobs_of, same_cells
 from priorlang.grid.load import LoadedGrid
+from priorlang.grid.plan import Metric
+from priorlang.grid.results import keys_of
 from priorlang.grid.search import Choice, choices
 from priorlang.grid.table import render
 
@@ -125,6 +128,30 @@ class GridRun:
             self.tell(f"the same: {', '.join(names)} train exactly the same")
         self._write(cells, jobs)
         self._train(selected(cells, self.only, self.seeds), lambda: self._write(cells, jobs))
+        for metric in self.grid.plan.metrics if "metrics" in self.grid.plan.model_fields_set else ():
+            self._tell_absent(metric, cells)
+
+    def _tell_absent(self, metric: Metric, cells: Sequence[Cell]) -> None:
+        """Say of a metric that was asked for that nothing has it."""
+        done = [
+            (row.folders[seed], row.values[metric.name].get(seed))
+            for row in self.document.rows
+            for seed, status in row.cells.items()
+            if status.state == "done"
+        ]
+        if not done or any(value is not None for _, value in done):
+            return
+        stage = metric.stage or cells[0].plan.stages[-1].name
+        keys = sorted(set().union(*(keys_of(folder, stage) for folder, _ in done)) - {"step"})
+        near = closest(metric.metric, keys)
+        fix = (
+            f"did you mean `{near}`?"
+            if near
+            else f"there are {listing(keys)}"
+            if keys
+            else "it has no metrics"
+        )
+        self.tell(f"metric {metric.name}: no cell has it at the end of stage {stage}; {fix}")
 
     def _jobs(self, cells: Sequence[Cell]) -> list[Job]:
         return jobs_of(cells, self.shared, self.processes)

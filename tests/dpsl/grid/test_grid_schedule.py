@@ -102,6 +102,17 @@ def test_a_shared_stage_is_trained_once_and_taken_over(folder: Path) -> None:
     assert len(json.loads((folder / "out" / "results.json").read_text())["variants"]) == 2
 
 
+def test_a_metric_that_no_cell_has_is_told_with_the_nearest(folder: Path) -> None:
+    with (folder / "grid.yaml").open("a") as file:
+        file.write("metrics: [eval_acuracy, eval_accuracy, dense/zzz]\n")
+    _, said = run(folder)
+    wrong, odd = said[-2:]
+    assert wrong == (
+        "metric eval_acuracy: no cell has it at the end of stage shaped; did you mean `eval_accuracy`?"
+    )
+    assert odd.startswith("metric dense/zzz: no cell has it at the end of stage dense; ")
+
+
 def test_the_same_again_trains_nothing(folder: Path) -> None:
     run(folder)
     before = weights(folder, "cells/flat/seed-1", "shaped")

@@ -73,7 +73,7 @@ def _plan(settings: tuple[str, ...]) -> UpcyclePlan:
     from priorlang.training.upcycle_checks import problems
     from priorlang.training.yaml_tree import Place, SourceTree
 
-    whole = whole_file("--set")
+    whole = whole_file(" ".join(f"--set {text}" for text in settings))
     block = with_overrides(
         SourceTree("--set", {}, {(): Place(whole, whole)}), parse_overrides(settings, EXAMPLE)
     )

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
+from pydantic_core import PydanticCustomError
 
+from priorlang.diagnostics.suggest import closest
 from priorlang.training.strict import NonNegativeFloat, PositiveFloat, PositiveInt, Strict
 
 SPARSE_NOISE = 0.01
@@ -13,6 +15,8 @@ SPARSE_NOISE = 0.01
 ROUTER_STD = 0.02
 MANY_EXPERTS = 8
 """Above this many experts half of an expert is too much to drop (appendix C.4: .5 for 4 experts, .2 for 16)."""
+
+LAYERS = ("all", "every-other", "first-half")
 
 
 class UpcyclePlan(Strict):
@@ -42,6 +46,19 @@ class UpcyclePlan(Strict):
     router_std: PositiveFloat = ROUTER_STD
     branches: tuple[str, ...] = ()
     """For btx: the dense models that the experts come from: names of earlier stages, or folders."""
+
+    @field_validator("layers", mode="before")
+    @classmethod
+    def _known_name(cls, given: Any) -> Any:
+        if isinstance(given, str) and given not in LAYERS:
+            near = closest(given, LAYERS)
+            asked = f" (did you mean `{near}`?)" if near else ""
+            raise PydanticCustomError(
+                "invalid-value",
+                "should be {names} or a list of numbers{asked}",
+                {"names": ", ".join(LAYERS), "asked": asked},
+            )
+        return given
 
     @field_validator("branches", mode="before")
     @classmethod

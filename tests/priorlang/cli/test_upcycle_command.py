@@ -50,6 +50,11 @@ def test_a_receipt_for_people_and_for_programs(folder: Path) -> None:
         ("top_k", 2, "is not NAME=VALUE, as in experts=4"),
         ("branches=captions", 2, "`branches` is captions: method 'sparse' has one dense model"),
         ("method=btx", 2, "`branches` is none: Branch-Train-MiX"),
+        (
+            "layers=first",
+            2,
+            "first-half or a list of numbers (did you mean `first-half`?), here it is `first`",
+        ),
         ("layers=[0,0]", 2, "layer 0 is named twice; name each layer once"),
         (
             "noise=1e30",

@@ -10,7 +10,6 @@ from click.testing import CliRunner
 
 from priorlang.cli.commands import cli
 
-ROOT = Path(__file__).parents[3]
 MISTAKE = "base: train.yaml\noutput_dir: out\nvary: {a: , b: }\nmetrics: eval_loss\nseedz: [1]\n"
 
 
@@ -51,11 +50,24 @@ def test_reading_a_grid_needs_no_torch() -> None:
     assert run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_validate_checks_a_grid_file() -> None:
-    file = str(ROOT / "examples/digits/grids/methods.yaml")
-    result = CliRunner().invoke(cli, ["validate", file])
+def test_validate_checks_a_grid_file_and_its_training_files(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"num_hidden_layers": 4}')
+    (tmp_path / "data.json").write_text("[]")
+    (tmp_path / "a.prior").write_text("priorlang 1\ndefault base 1 weight 0.01\n")
+    (tmp_path / "train.yaml").write_text(
+        "model: {config: config.json}\nprior: a.prior\noutput_dir: run\nupcycle: {experts: 4, top_k: 2}\n"
+        "data: {path: data.json}\nstages: [{name: moe, shape: true}]\n"
+    )
+    file = tmp_path / "grid.yaml"
+    file.write_text("base: train.yaml\noutput_dir: out\nvary: {a: , b: {set: {stages.moe.shape: false}}}\n")
+    result = CliRunner().invoke(cli, ["validate", str(file)])
     assert result.exit_code == 0, result.output
+    assert "a grid of 6 cells (2 variants, 3 seeds)" in result.output
     assert f"`priorlang grid {file} --dry-run`" in result.output
+    (tmp_path / "data.json").unlink()
+    result = CliRunner().invoke(cli, ["validate", str(file)])
+    assert result.exit_code == 2
+    assert "data.json" in result.output
 
 
 def test_validate_shows_the_mistakes_of_a_grid_file(tmp_path: Path) -> None:

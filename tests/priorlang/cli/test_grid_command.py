@@ -66,7 +66,7 @@ def test_validate_checks_a_grid_file_and_its_training_files(tmp_path: Path) -> N
     assert f"`priorlang grid {file} --dry-run`" in result.output
     (tmp_path / "data.json").unlink()
     result = CliRunner().invoke(cli, ["validate", str(file)])
-    assert result.exit_code == 2
+    assert result.exit_code == 1
     assert "data.json" in result.output
 
 

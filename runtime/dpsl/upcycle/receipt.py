@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from dpsl.errors import UpcycleError
 from dpsl.upcycle.block import UpcycledMoE
+from dpsl.upcycle.ffn import weights_of
 from dpsl.upcycle.finite import is_finite
 from dpsl.upcycle.plan import UpcyclePlan
 from dpsl.upcycle.scaling import scale_factor
@@ -39,6 +40,8 @@ class Receipt:
         theory_error: the largest root-mean-square error of a block against that, relative to what it should be;
             None where theory says nothing.
         holds: whether rounding explains it; None where theory says nothing.
+        noise_share: the noise's standard deviation in root mean squares of a dense weight matrix, the largest of all
+            matrices; None without noise.
     """
 
     layers: tuple[int, ...]
@@ -50,6 +53,7 @@ class Receipt:
     theory: str
     theory_error: float | None
     holds: bool | None
+    noise_share: float | None = None
 
     def to_json(self) -> str:
         """The receipt as `receipt.json` keeps it."""
@@ -65,6 +69,8 @@ class Receipt:
             f"largest difference from the dense output: {self.largest_difference:.3g}, "
             f"where the largest output is {self.largest_output:.3g}",
         ]
+        if self.noise_share is not None:
+            lines.append(f"noise: up to {self.noise_share:.2g} of a weight matrix's root mean square")
         if self.theory_error is None:
             return [*lines, f"theory: {self.theory}"]
         found = "holds" if self.holds else "DOES NOT HOLD"
@@ -79,6 +85,7 @@ class BlockCheck:
     output: float
     theory_error: float | None
     tolerance: float
+    noise_share: float | None = None
 
 
 def theory_of(plan: UpcyclePlan) -> str:
@@ -129,6 +136,7 @@ def check_block(dense: nn.Module, block: UpcycledMoE, plan: UpcyclePlan, layer: 
         output=float(dense_NH.abs().max()),
         theory_error=max(errors, default=None),
         tolerance=TOLERANCE * torch.finfo(weight.dtype).eps,
+        noise_share=_noise_share(dense, plan.noise) if plan.noise else None,
     )
 
 
@@ -155,7 +163,15 @@ def make_receipt(
         theory=theory_of(plan),
         theory_error=max((error for error, _ in errors), default=None),
         holds=all(error <= tolerance for error, tolerance in errors) if errors else None,
+        noise_share=max((c.noise_share for c in checks if c.noise_share is not None), default=None),
     )
+
+
+def _noise_share(dense: nn.Module, noise: float) -> float:
+    weights = weights_of(dense)
+    matrices = (weights.gate_FH, weights.up_FH, weights.down_HF)
+    smallest = min(float(matrix.float().square().mean().sqrt()) for matrix in matrices)
+    return noise / max(smallest, torch.finfo(torch.float32).tiny)
 
 
 def _doubts(plan: UpcyclePlan) -> list[str]:

@@ -112,7 +112,23 @@ def test_receipt_counts_parameters() -> None:
         theory="none: there is noise",
         theory_error=None,
         holds=None,
+        noise_share=receipt.noise_share,
     )
+
+
+def test_the_receipt_tells_how_loud_the_noise_is() -> None:
+    model = seeded()
+    model.model.layers[1].mlp.up_proj.weight.data.fill_(0.1)
+    smaller = min(
+        float(p.detach().square().mean().sqrt())
+        for layer in model.model.layers
+        for p in layer.mlp.parameters()
+    )
+    loud, silent = dpsl.upcycle(copy.deepcopy(model), noise=0.01), dpsl.upcycle(model, noise=0.0)
+    assert loud.noise_share == pytest.approx(0.01 / smaller, rel=1e-5)
+    assert any("of a weight matrix's root mean square" in line for line in loud.lines())
+    assert silent.noise_share is None
+    assert not any("noise:" in line for line in silent.lines())
 
 
 @pytest.mark.parametrize(

@@ -156,6 +156,11 @@ def _check(file: str, asked: _Asked) -> _Checked:
     if source.is_yaml and is_grid_file(source):
         from priorlang.cli.grid_check import check_grid
 
+        if asked.settings:
+            from priorlang.diagnostics.span import whole_file
+
+            message = "`--set` reaches prior and training files: a grid has a `set:` of its own"
+            return _Checked([Finding("invalid-value", Severity.ERROR, message, whole_file(file))])
         try:
             return _Checked([], lines=(check_grid(file),))
         except PriorError as error:

@@ -64,6 +64,9 @@ def test_validate_checks_a_grid_file_and_its_training_files(tmp_path: Path) -> N
     assert result.exit_code == 0, result.output
     assert "a grid of 6 cells (2 variants, 3 seeds)" in result.output
     assert f"`priorlang grid {file} --dry-run`" in result.output
+    result = CliRunner().invoke(cli, ["validate", str(file), "--set", "seeds=3"])
+    assert result.exit_code == 1
+    assert "a grid has a `set:` of its own" in result.output
     (tmp_path / "data.json").unlink()
     result = CliRunner().invoke(cli, ["validate", str(file)])
     assert result.exit_code == 1

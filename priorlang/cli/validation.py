@@ -161,10 +161,7 @@ def _check(file: str, asked: _Asked) -> _Checked:
 
             message = "`--set` reaches prior and training files: a grid has a `set:` of its own"
             return _Checked([Finding("invalid-value", Severity.ERROR, message, whole_file(file))])
-        try:
-            return _Checked([], lines=(check_grid(file),))
-        except PriorError as error:
-            return _Checked(list(error.findings))
+        return _Checked([], lines=(check_grid(file),))
     if source.is_yaml and is_training_file(source):
         return _check_training(file, asked)
     from priorlang.phases import Prior
@@ -207,10 +204,7 @@ def _summed_up(file: str, prior: Prior) -> str:
 def _check_training(file: str, asked: _Asked) -> _Checked:
     from priorlang.training.load import read_plan
 
-    try:
-        loaded = read_plan(file, asked.settings)
-    except PriorError as error:
-        return _Checked(list(error.findings))
+    loaded = read_plan(file, asked.settings)
     checked = _check_stages(file, loaded, asked)
     return checked._replace(findings=[*_sampling(loaded), *checked.findings])
 

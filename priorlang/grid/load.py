@@ -154,9 +154,10 @@ def _routing(plan: GridPlan, tree: SourceTree) -> Iterator[Finding]:
     if plan.search is not None:
         asked.append((("search", "metric"), plan.search.metric))
     for place, metric in asked:
-        if not metric.metric.startswith(ROUTING) or re.fullmatch(
-            r"routing\.(load_cov(\.\d+)?|ks|spread)", metric.metric
-        ):
+        known = metric.metric in ROUTING_NAMES or re.fullmatch(
+            rf"{re.escape(ROUTING_NAMES[0])}\.\d+", metric.metric
+        )
+        if known or not metric.metric.startswith(ROUTING):
             continue
         guess = closest(metric.metric, ROUTING_NAMES)
         hint = f"did you mean `{guess}`?" if guess else f"there are {listing(ROUTING_NAMES)}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from priorlang.pages.html import light_colours
 
@@ -18,7 +19,8 @@ def drawings(page: str) -> dict[str, str]:
 
     Colours are those of the light page, written out: most programs that turn SVG into PDF know no CSS variables.
     """
-    return {_name(drawing): _alone(drawing) for drawing in _DRAWING.findall(page)}
+    colours = light_colours()
+    return {_name(drawing): _alone(drawing, colours) for drawing in _DRAWING.findall(page)}
 
 
 def _name(drawing: str) -> str:
@@ -27,9 +29,9 @@ def _name(drawing: str) -> str:
     return found[1]
 
 
-def _alone(drawing: str) -> str:
+def _alone(drawing: str, colours: Mapping[str, str]) -> str:
     """With the size, background, fonts and colours that the page gave."""
-    for name, colour in light_colours().items():
+    for name, colour in colours.items():
         drawing = drawing.replace(f"var({name})", colour)
     opened = _OPENING.match(drawing)
     assert opened is not None, "a drawing has a size"
@@ -38,6 +40,6 @@ def _alone(drawing: str) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" {opened[1]} width="{width}pt" height="{height}pt" '
         f'font-family="{_FONTS}">'
     )
-    background = f'<rect width="{width}" height="{height}" fill="{light_colours()["--paper"]}"/>'
+    background = f'<rect width="{width}" height="{height}" fill="{colours["--paper"]}"/>'
     titled, end, rest = drawing[opened.end() :].partition("</desc>")
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{head}{titled}{end}\n{_STYLE}\n{background}{rest}\n'

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, field_validator
 from pydantic_core import PydanticCustomError
@@ -16,7 +16,8 @@ ROUTER_STD = 0.02
 MANY_EXPERTS = 8
 """Above this many experts half of an expert is too much to drop (appendix C.4: .5 for 4 experts, .2 for 16)."""
 
-LAYERS = ("all", "every-other", "first-half")
+NamedLayers = Literal["all", "every-other", "first-half"]
+LAYERS: tuple[str, ...] = get_args(NamedLayers)
 
 
 class UpcyclePlan(Strict):
@@ -32,7 +33,7 @@ class UpcyclePlan(Strict):
     """Standard deviation of the noise on each expert's copy; by default 0.01 for sparse, 0 for drop and btx."""
     scale: Literal["preserve", "he", "he-down"] | None = None
     """None: the paper's unnormalised sum; `preserve` keeps the dense model's function."""
-    layers: Literal["all", "every-other", "first-half"] | tuple[Annotated[int, Field(ge=0)], ...] = "all"
+    layers: NamedLayers | tuple[Annotated[int, Field(ge=0)], ...] = "all"
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     renormalize: bool = False
     """Whether the gates of the chosen experts are divided by their sum."""

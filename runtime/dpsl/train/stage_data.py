@@ -150,8 +150,10 @@ class DataRoom:
         key = (sources, max_length, table.header.normal_form if table is not None else "")
         if key not in self._samples:
             own = [DataSource.planned(source) for source in planned]
-            address = content_key(own, self._identity)
-            read = self._read.get(sources) or self._found(address)
+            read, address = self._read.get(sources), ""
+            if read is None:
+                address = content_key(own, self._identity)
+                read = self._found(address)
             if read is not None:
                 require_attributes(read.records, table)
             samples = ConversationDataset(

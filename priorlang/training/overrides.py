@@ -77,16 +77,14 @@ def _read_deepspeed(root: Any, steps: list[str], folder: FilePath) -> None:
 
     One that cannot be read is left: setting a part of it is refused then.
     """
-    if "deepspeed" not in steps[:-1] or not isinstance(root, dict):
+    in_stage = steps[0] == "stages" and "deepspeed" in steps[2:3]
+    below = steps[3:] if in_stage else steps[1:]
+    if not below or not (in_stage or steps[0] == "deepspeed") or not isinstance(root, dict):
         return
-    stages = root.get("stages")
+    stages = root.get("stages") if in_stage else None
     for entry in (root, *(stages if isinstance(stages, list) else ())):
         named = entry.get("deepspeed") if isinstance(entry, dict) else None
-        chosen = (
-            steps[0] == "deepspeed" if entry is root else steps[0] == "stages" and steps[2:3] == ["deepspeed"]
-        )
-        shared = entry is root and steps[2:3] == ["deepspeed"]
-        if not isinstance(named, str) or not (chosen or shared):
+        if not isinstance(named, str):
             continue
         try:
             found = json.loads((folder / FilePath(named).expanduser()).read_text(encoding="utf-8"))

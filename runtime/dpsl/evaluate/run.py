@@ -137,8 +137,9 @@ def _to_tensorboard(run: RunFolder, stage: str, step: int, metrics: Mapping[str,
         return
     from torch.utils.tensorboard import SummaryWriter
 
-    folder = Path(os.environ.get("TENSORBOARD_LOGGING_DIR", run.tensorboard)) / stage
-    with SummaryWriter(log_dir=str(folder)) as writer:
+    from dpsl.train.trackers import events_folder
+
+    with SummaryWriter(log_dir=str(events_folder(run, stage))) as writer:
         for name, value in metrics.items():
             writer.add_scalar(name, value, step)
 

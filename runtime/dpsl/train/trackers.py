@@ -86,9 +86,15 @@ def stages_apart(trainer: Trainer, run: RunFolder, stage: str, step: int) -> Ite
             end(done)
 
 
+def events_folder(run: RunFolder, stage: str) -> Path:
+    """Where TensorBoard's events of a stage are: `tensorboard/STAGE` of the run, or of TENSORBOARD_LOGGING_DIR."""
+    given = os.environ.get("TENSORBOARD_LOGGING_DIR")
+    return (Path(given).expanduser() if given else run.tensorboard) / stage
+
+
 def _tensorboard(callback: Any, trainer: Trainer, run: RunFolder, stage: str, step: int) -> None:
-    """Events go to `tensorboard/STAGE` of the run, or of TENSORBOARD_LOGGING_DIR; those of later steps are dropped."""
-    folder = Path(callback.logging_dir or run.tensorboard) / stage
+    """Events of later steps are dropped."""
+    folder = events_folder(run, stage)
     callback.logging_dir = str(folder)
     if trainer.is_world_process_zero() and folder.is_dir():
         from torch.utils.tensorboard import SummaryWriter
